@@ -1,0 +1,59 @@
+# Every command of this repository. `make quickstart` and `make test` do all the set-up on a fresh machine.
+PYTHON ?= python3
+RUN := .venv/bin/python
+PYTEST := $(RUN) -m pytest
+
+.PHONY: quickstart test test-fast test-full check format golden crds constraints measures images cluster-up cluster-down cluster-status environment clean
+
+quickstart: environment     ## train SmolLM2 on this machine and ask it who it is, before and after
+	$(RUN) dev/quickstart.py
+
+test: check                 ## everything that a change needs, the cluster tests among them
+	$(PYTEST) -m "not slow and not cluster"
+	$(PYTEST) -m "cluster and not slow"
+
+test-fast: check            ## the same without a cluster
+	$(PYTEST) -m "not slow and not cluster"
+
+test-full: check            ## and what is slow: real images, chaos, scale
+	$(PYTEST)
+
+check: environment          ## formatting, lint, types, generated files
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m finetune_operator.crd | diff - crds/finetunejobs.yaml
+
+format: environment
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+golden: environment         ## write the golden files anew; read the diff before you commit it
+	$(PYTEST) tests/golden --update-golden
+
+crds: environment           ## write the CRD anew from the types
+	$(RUN) -m finetune_operator.crd > crds/finetunejobs.yaml
+
+constraints: environment    ## write the exact versions of this environment down
+	$(RUN) dev/environment.py --freeze
+
+measures: environment       ## sizes of files and functions beside the house's measures
+	@$(RUN) dev/measures.py
+
+images: environment         ## build both images with buildah
+	$(RUN) images/build.py
+
+cluster-up: environment     ## a real two-node Kubernetes with the training operator, on this machine
+	$(RUN) -m tests.cluster.harness up
+
+cluster-down:
+	$(RUN) -m tests.cluster.harness down
+
+cluster-status:
+	$(RUN) -m tests.cluster.harness status
+
+environment:
+	@$(PYTHON) dev/environment.py
+
+clean:
+	rm -rf .venv runs .finetune .mypy_cache .ruff_cache .pytest_cache
