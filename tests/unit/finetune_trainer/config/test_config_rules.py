@@ -1,0 +1,132 @@
+"""What keys must not say together: each rule refuses what it should, and nothing beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetune_trainer.config import ConfigInvalid, parse
+from finetune_trainer.config.rules import RULES
+from finetune_trainer.config.zero import FILES, SHORT
+
+BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
+    ("_something_to_do", {"do_train": False}, "do_train", "nothing to do"),
+    ("_precision", {"bf16": True, "fp16": True}, "fp16", "not together with bf16"),
+    ("_precision", {"pure_bf16": True, "fp16": True}, "fp16", "not together with pure_bf16"),
+    ("_precision", {"bf16_full_eval": True, "fp16_full_eval": True}, "fp16_full_eval", "not together"),
+    ("_precision", {"tf32": True, "use_cpu": True}, "tf32", "CPUs have no TF32"),
+    (
+        "_deepspeed",
+        {"deepspeed": "zero4"},
+        "deepspeed",
+        "zero0, zero2, zero2_offload, zero3, zero3_offload, ds_z0_config",
+    ),
+    ("_deepspeed", {"deepspeed": "examples/ds_z2_autotp_config.json"}, "deepspeed", "not supported yet"),
+    ("_deepspeed", {"deepspeed": "ds_z3_fp8_config.json"}, "deepspeed", "not supported yet"),
+    ("_deepspeed", {"deepspeed": {"zero_optimization": {"stage": "auto"}}}, "deepspeed", "stage is 0, 1, 2 or 3"),
+    ("_deepspeed", {"deepspeed": {"zero_optimization": 3}}, "deepspeed", "stage is 0, 1, 2 or 3"),
+    ("_deepspeed", {"deepspeed": "zero3", "pure_bf16": True}, "pure_bf16", "not with ZeRO-3"),
+    (
+        "_deepspeed",
+        {"deepspeed": {"zero_optimization": {"stage": 3}}, "pure_bf16": True},
+        "pure_bf16",
+        "not with ZeRO-3",
+    ),
+    ("_labels", {"mask_history": True, "train_on_prompt": True}, "mask_history", "not together with train_on_prompt"),
+    ("_evaluation_data", {"eval_dataset": "dev", "val_size": 0.1}, "val_size", "not together with eval_dataset"),
+    ("_evaluation_data", {"val_size": 1}, "val_size", "share below 1"),
+    ("_evaluation_data", {"val_size": 2.5}, "val_size", "whole number of rows"),
+    ("_evaluation_data", {"do_eval": True}, "do_eval", "nothing to evaluate on"),
+    ("_evaluation_data", {"eval_strategy": "epoch"}, "eval_strategy", "nothing to evaluate on"),
+    ("_evaluation_data", {"eval_on_start": True}, "eval_on_start", "nothing to evaluate on"),
+    ("_dataset_source", {"dataset_dir": "ONLINE"}, "dataset_dir", "not supported yet"),
+    ("_dataset_source", {"dataset_dir": "REMOTE:org/repo"}, "dataset_dir", "not supported yet"),
+    ("_adapter", {"adapter_name_or_path": "a", "finetuning_type": "full"}, "adapter_name_or_path", "not full"),
+    ("_adapter", {"adapter_name_or_path": "a,b"}, "adapter_name_or_path", "more than one"),
+    ("_adapter", {"use_dora": True, "finetuning_type": "full"}, "use_dora", "only with finetuning_type: lora"),
+    ("_adapter", {"use_rslora": True, "finetuning_type": "full"}, "use_rslora", "only with finetuning_type: lora"),
+    ("_warmup", {"warmup_ratio": 0.1, "warmup_steps": 10}, "warmup_ratio", "keep one"),
+    ("_steps", {"warmup_steps": 1.5}, "warmup_steps", "whole number of steps"),
+    ("_steps", {"logging_steps": 1.5}, "logging_steps", "whole number of steps"),
+    ("_steps", {"save_steps": 1.5}, "save_steps", "whole number of steps"),
+    ("_steps", {"eval_steps": 1.5}, "eval_steps", "whole number of steps"),
+    ("_steps", {"max_steps": 0}, "max_steps", "at least 1 step"),
+    ("_schedule", {"lr_scheduler_type": "reduce_lr_on_plateau"}, "lr_scheduler_type", "set eval_strategy"),
+    ("_schedule", {"lr_scheduler_type": "greedy"}, "lr_scheduler_type", "set eval_strategy"),
+    (
+        "_order_of_rows",
+        {"group_by_length": True, "train_sampling_strategy": "sequential"},
+        "group_by_length",
+        "contradicts train_sampling_strategy",
+    ),
+    ("_order_of_rows", {"group_by_length": True, "disable_shuffling": True}, "disable_shuffling", "contradicts"),
+    ("_optimiser", {"adafactor": True, "optim": "sgd"}, "adafactor", "contradicts optim: sgd"),
+    ("_gradient_checkpointing", {"gradient_checkpointing": False}, "gradient_checkpointing", "checkpointing: true"),
+    (
+        "_gradient_checkpointing",
+        {"gradient_checkpointing": True, "disable_gradient_checkpointing": True},
+        "gradient_checkpointing",
+        "checkpointing: false",
+    ),
+    (
+        "_gradient_checkpointing",
+        {"gradient_checkpointing_kwargs": {"use_reentrant": False}},
+        "gradient_checkpointing_kwargs",
+        "use_reentrant_gc",
+    ),
+    ("_loading", {"dataloader_prefetch_factor": 2}, "dataloader_prefetch_factor", "dataloader_num_workers"),
+    ("_loading", {"dataloader_persistent_workers": True}, "dataloader_persistent_workers", "dataloader_num_workers"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "mapping", "key", "told"), BROKEN, ids=[f"{rule}-{said}" for rule, said, _, _ in BROKEN]
+)
+def test_a_rule_refuses(rule: str, mapping: dict[str, Any], key: str, told: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        parse(mapping)
+    (violation,) = refused.value.violations
+    assert violation.path == f"spec.training.{key}"
+    assert told in violation.message
+
+
+def test_each_rule_is_tried() -> None:
+    assert {rule.__name__ for rule in RULES} == {rule for rule, _, _, _ in BROKEN}
+
+
+KEPT: list[dict[str, Any]] = [
+    {"bf16": True, "pure_bf16": True},
+    {"pure_bf16": True, "deepspeed": "zero2"},
+    {"tf32": False, "use_cpu": True},
+    {"mask_history": True},
+    {"train_on_prompt": True},
+    {"val_size": 0.1, "eval_strategy": "steps"},
+    {"val_size": 100, "do_eval": True},
+    {"eval_dataset": "dev", "eval_strategy": "epoch", "lr_scheduler_type": "reduce_lr_on_plateau"},
+    {"adapter_name_or_path": "saves/a", "use_dora": True, "use_rslora": True},
+    {"warmup_steps": 0.1},
+    {"warmup_steps": 0, "warmup_ratio": 0.1},
+    {"logging_steps": 0.1, "save_steps": 0.25, "max_steps": 10},
+    {"group_by_length": True, "train_sampling_strategy": "group_by_length"},
+    {"adafactor": True},
+    {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
+    {"gradient_checkpointing": False, "disable_gradient_checkpointing": True},
+    {"use_reentrant_gc": False, "activation_checkpointing_kwargs": {"use_reentrant": False}},
+    {"dataloader_num_workers": 2, "dataloader_prefetch_factor": 2, "dataloader_persistent_workers": True},
+    {"deepspeed": {}},
+    {"deepspeed": ""},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mapping", KEPT, ids=str)
+def test_no_rule_refuses(mapping: dict[str, Any]) -> None:
+    parse(mapping)
+
+
+BUILT = [name for name, zero in FILES.items() if zero.built]
+
+
+@pytest.mark.parametrize("name", [*SHORT, *BUILT, *(f"./llamafactory/examples/deepspeed/{name}" for name in BUILT)])
+def test_deepspeed_is_known_by_name(name: str) -> None:
+    assert parse({"deepspeed": name}).training.deepspeed == name

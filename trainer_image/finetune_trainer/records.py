@@ -1,0 +1,243 @@
+"""The records that operator, supervisor and trainer hand each other, and the names of the files and variables they use.
+
+Law: standard library only; values with `to_json`/`from_json`, nothing that reads or writes a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+CONTRACT_VERSION = 1
+"""Raised when train.yaml, run.json or the files below change their meaning; the trainer refuses any other version."""
+
+# Files of the configuration folder (a ConfigMap in a pod).
+CONFIG_DIR = "/etc/finetune"
+TRAIN_FILE = "train.yaml"
+DEEPSPEED_FILE = "ds.json"
+DATASET_INFO_FILE = "dataset_info.json"
+RUN_FILE = "run.json"
+HOSTFILE = "hostfile"
+
+# Variables that the operator (or `finetune run`) sets beside those of the training operator (PET_*, MASTER_*).
+ENV_CONFIG_DIR = "FINETUNE_CONFIG_DIR"
+ENV_ATTEMPT = "FINETUNE_ATTEMPT"
+ENV_RUN_DIR = "FINETUNE_RUN_DIR"
+"""A folder of this pod alone: heartbeats, progress, the wish to stop. Ranks and supervisor meet there."""
+ENV_WORLD_SIZE = "FINETUNE_WORLD_SIZE"
+"""How many ranks the job said there would be; set by the supervisor for its ranks."""
+ENV_TERMINATION_LOG = "FINETUNE_TERMINATION_LOG"
+ENV_TOKEN_FILE = "FINETUNE_PROGRESS_TOKEN_FILE"  # noqa: S105 - a path's variable, not a secret
+
+# Files of the run folder, written by the ranks, read by the supervisor of the same pod.
+HEARTBEAT_FILE = "heartbeat-{local_rank}.json"
+PROGRESS_FILE = "progress.json"
+ERROR_FILE = "error-{rank}.json"
+RESULT_FILE = "result.json"
+STOP_FILE = "stop"
+
+# Files on the volume, under <output_dir>/.finetune/.
+STATE_DIR = ".finetune"
+FENCE_FILE = "fence.json"
+COMPLETION_FILE = "complete.json"
+OUTCOME_FILE = "outcome-{attempt}-{node_rank}.json"
+CHECKPOINT_MARK = "finetune.json"
+"""Written last into checkpoint-N/: without it the checkpoint is not complete."""
+
+TERMINATION_LIMIT = 4096
+"""Bytes of a termination message that the kubelet keeps."""
+
+Phase = Literal["starting", "data", "model", "training", "evaluating", "saving"]
+Result = Literal["succeeded", "failed", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """A value that travels as JSON; unknown keys of a newer writer are left out on reading."""
+
+    def to_json(self) -> str:
+        """One line of JSON with sorted keys."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: not JSON, not an object, or a field is missing.
+        """
+        raw = json.loads(text)
+        if not isinstance(raw, dict):
+            raise ValueError(f"{cls.__name__}: expected a JSON object, got {type(raw).__name__}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        try:
+            return cls(**{key: value for key, value in raw.items() if key in known})
+        except TypeError as error:
+            raise ValueError(f"{cls.__name__}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSpec(Record):
+    """run.json: what the operator decided about the run, for the supervisor and every rank."""
+
+    contract: int
+    namespace: str
+    job: str
+    uid: str
+    spec_hash: str
+    nodes: int
+    processes_per_node: int
+    launcher: Literal["torchrun", "deepspeed"]
+    output_dir: str
+    """Absolute path; everything that the run writes lies under it."""
+    overwrite_output_dir: bool
+    """As the user wrote it; speaks about attempt 1 only."""
+    hang_timeout_seconds: int
+    grace_seconds: int
+    progress_url: str | None = None
+    """Where the supervisor posts progress; None: nowhere."""
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of the whole job."""
+        return self.nodes * self.processes_per_node
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat(Record):
+    """heartbeat-<local rank>.json: this rank is alive and this far. Times are Unix seconds."""
+
+    time: float
+    phase: Phase
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress(Record):
+    """progress.json, written by rank 0; the supervisor posts it, the operator shows it in status."""
+
+    time: float
+    phase: Phase
+    step: int = 0
+    total_steps: int = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+    remaining_seconds: int | None = None
+    checkpoint_step: int | None = None
+
+    @property
+    def percentage(self) -> int:
+        """0 to 100; 100 only when the last step is done."""
+        return 100 * self.step // self.total_steps if self.total_steps else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankError(Record):
+    """error-<rank>.json: why a rank gave up, in words for people."""
+
+    rank: int
+    reason: str
+    """One of the reasons of `finetune_trainer.failures`; CamelCase."""
+    message: str
+    retryable: bool
+    step: int = 0
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult(Record):
+    """result.json, written by every local rank 0 at the very end: completed, or stopped after a save."""
+
+    result: Literal["succeeded", "stopped"]
+    step: int
+    checkpoint_step: int | None = None
+    train_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome(Record):
+    """How one pod's part of an attempt ended: the termination message, and outcome-<attempt>-<node>.json."""
+
+    result: Result
+    reason: str
+    message: str
+    retryable: bool
+    attempt: int
+    node_rank: int
+    spec_hash: str
+    rank: int | None = None
+    """The first rank that failed, where that is known."""
+    host: str = ""
+    exit_code: int | None = None
+    step: int | None = None
+    checkpoint_step: int | None = None
+    train_loss: float | None = None
+    log_tail: str = ""
+
+    def to_termination_message(self) -> str:
+        """As JSON of at most `TERMINATION_LIMIT` bytes: the log's first lines give way, then the message's end."""
+        shorter = self
+        while len(shorter.to_json().encode()) > TERMINATION_LIMIT:
+            if shorter.log_tail:
+                shorter = dataclasses.replace(shorter, log_tail=shorter.log_tail[len(shorter.log_tail) // 4 + 1 :])
+            else:
+                shorter = dataclasses.replace(shorter, message=shorter.message[: len(shorter.message) * 3 // 4])
+        return shorter.to_json()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion(Record):
+    """complete.json: the run ended; a job with the same hash that is created again finds that it is done."""
+
+    spec_hash: str
+    attempt: int
+    step: int
+    train_loss: float | None
+    finished: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fence(Record):
+    """fence.json: the attempt that owns the volume. A rank of an older one must not commit a checkpoint."""
+
+    uid: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointMark(Record):
+    """finetune.json inside checkpoint-N/: complete, and whose it is."""
+
+    uid: str
+    spec_hash: str
+    attempt: int
+    step: int
+    world_size: int
+
+
+def to_kubeflow(progress: Progress) -> dict[str, Any]:
+    """Progress in Kubeflow's status protocol (kubeflow/trainer: pkg/statusserver)."""
+    values = {
+        "step": progress.step,
+        "total_steps": progress.total_steps,
+        "epoch": progress.epoch,
+        "loss": progress.loss,
+        "learning_rate": progress.learning_rate,
+        "tokens_per_second": progress.tokens_per_second,
+        "checkpoint_step": progress.checkpoint_step,
+        "phase": progress.phase,
+        "time": progress.time,
+    }
+    metrics = [{"name": name, "value": str(value)} for name, value in values.items() if value is not None]
+    return {
+        "trainerStatus": {
+            "progressPercentage": progress.percentage,
+            "estimatedRemainingSeconds": progress.remaining_seconds,
+            "metrics": metrics,
+        }
+    }
