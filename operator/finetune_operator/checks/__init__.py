@@ -1,0 +1,47 @@
+"""Pure: the policies at the door, one after the other; each takes (job, observed, settings) and yields violations.
+
+Law: what can be refused before anything is rendered, and needs more than the manifest's shape: the claims as observed,
+the owner's settings, the trainer's templates. Decides nothing else; knows neither manifests nor kopf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from finetune_operator.checks import claims, environment, overlay, privilege, support
+from finetune_operator.observe import Observed
+from finetune_operator.settings import Settings
+from finetune_operator.spec import FineTuneJob, Violation
+
+__all__ = ["CHECKS", "Check", "check"]
+
+Check = Callable[[FineTuneJob, Observed, Settings], Iterable[Violation]]
+
+CHECKS: tuple[Check, ...] = (
+    support.not_supported_yet,  # no field is ignored
+    support.datasets_alike,
+    support.template_known,  # the trainer would refuse it after the model is fetched
+    support.launcher_fits,  # the deepspeed launcher starts DeepSpeed's ranks only
+    support.network_profile_known,
+    support.resources_said_once,
+    support.devices_agree,
+    claims.found,
+    claims.shared_by_all_nodes,  # a ReadWriteOnce claim can't be mounted on a second node
+    claims.writable_output,
+    claims.output_for_many_nodes,  # ranks that save to different disks lose the checkpoint
+    environment.entries_well_formed,
+    environment.names_not_reserved,  # ours and the training operator's win silently otherwise
+    environment.no_plain_secrets,
+    overlay.well_formed,
+    overlay.leaves_ours_alone,
+    overlay.environment_well_formed,
+    privilege.no_host_path,
+    privilege.no_privilege,
+    privilege.no_foreign_identity,
+)
+"""In the order in which people read them."""
+
+
+def check(job: FineTuneJob, observed: Observed, settings: Settings) -> tuple[Violation, ...]:
+    """Everything that stands against the job; empty when it may be planned."""
+    return tuple(violation for policy in CHECKS for violation in policy(job, observed, settings))

@@ -1,0 +1,54 @@
+"""Without a cluster: all that the operator checks at its door, the cluster's own share taken as given."""
+
+from __future__ import annotations
+
+from finetune_operator import checks, spec
+from finetune_operator.cli.manifest import ManifestInvalid, Source
+from finetune_operator.observe import Observed, ObservedClaim
+from finetune_operator.settings import NetworkProfile, Settings
+from finetune_operator.spec import FineTuneJob, Violation
+
+
+def admit(source: Source, settings: Settings) -> FineTuneJob:
+    """Parse and check as the operator does; claims exist, and so does a network profile where none is known.
+
+    Raises:
+        ManifestInvalid: every violation at its line.
+    """
+    try:
+        job = spec.parse(source.body)
+    except spec.SpecInvalid as error:
+        raise _invalid(source, error.violations) from error
+    violations = checks.check(job, _claims(job), _with_profile(job, settings))
+    if violations:
+        raise _invalid(source, violations)
+    return job
+
+
+def notes(job: FineTuneJob, settings: Settings) -> tuple[str, ...]:
+    """What a person should know about an accepted job."""
+    profile = job.spec.network.profile
+    if profile is None or profile in settings.network_profiles:
+        return job.notes
+    where = "name the operator's values in FINETUNE_OPERATOR_FILE to see them"
+    return (*job.notes, f"the settings of the network profile {profile} are not known here; {where}")
+
+
+def _invalid(source: Source, violations: tuple[Violation, ...]) -> ManifestInvalid:
+    return ManifestInvalid("\n".join(source.at(violation.path, violation.message) for violation in violations))
+
+
+def _claims(job: FineTuneJob) -> Observed:
+    """Every claim that the job names, as it should be."""
+    modes = ("ReadWriteMany",)
+    return Observed(
+        claims={name: ObservedClaim(name=name, found=True, access_modes=modes) for name in spec.claims(job.spec)}
+    )
+
+
+def _with_profile(job: FineTuneJob, settings: Settings) -> Settings:
+    """The owner's profiles, or, where none is known here, the one that the job names."""
+    profile = job.spec.network.profile
+    if profile is None or settings.network_profiles:
+        return settings
+    return settings.model_copy(update={"network_profiles": {profile: NetworkProfile()}})

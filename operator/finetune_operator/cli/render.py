@@ -1,0 +1,33 @@
+"""`finetune render job.yaml`: what the operator would apply, as YAML."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from finetune_operator import plan, render
+from finetune_operator.cli import door, manifest
+from finetune_operator.cli.verb import Verb
+from finetune_operator.settings import Settings
+
+
+def _configure(parser: ArgumentParser) -> None:
+    manifest.add_arguments(parser)
+    parser.add_argument("--attempt", type=int, default=1, help="which attempt to render (%(default)s)")
+
+
+def _run(arguments: Namespace) -> int:
+    settings = Settings.from_environment()
+    source = manifest.read(arguments.file, arguments.namespace)
+    job = door.admit(source, settings)
+    try:
+        manifests = render.children(plan.run_plan(job, arguments.attempt, settings))
+    except render.OverlayInvalid as error:
+        raise manifest.ManifestInvalid(source.at(error.path, error.message)) from error
+    for note in door.notes(job, settings):
+        print(f"note: {note}", file=sys.stderr)
+    print(render.documents(manifests), end="")
+    return 0
+
+
+VERB = Verb(help="print the manifests that the operator would apply for a job", configure=_configure, run=_run)

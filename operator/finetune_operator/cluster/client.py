@@ -1,0 +1,232 @@
+"""The real cluster, through kubernetes.aio's plain client: dicts in, dicts out.
+
+A pass reads live, by label, and never from a cache fed by watches: a view that lacks a child it has just made, or that
+has not arrived yet after a restart, would start a second attempt. The price is one GET and three lists, asked at the
+same time; ConfigMaps come as metadata only. Lists name no resource version on purpose: such a read is consistent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Literal
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from finetune_operator import names
+from finetune_operator.cluster import paths
+from finetune_operator.cluster.errors import ClusterError, NotFound, from_response
+from finetune_operator.cluster.protocol import Raw, Speaker
+from finetune_operator.names import Key
+from finetune_operator.observe import RawChildren
+
+TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+"""No call of ours is long; a connection that died silently must not hold a pass for ever."""
+JSON = "application/json"
+METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
+
+
+@asynccontextmanager
+async def connect(namespaces: Sequence[str] = ()) -> AsyncIterator[KubernetesCluster]:
+    """One shared client: the service account's inside a pod, else KUBECONFIG or ~/.kube/config.
+
+    Raises:
+        ClusterError: neither is there, or the kubeconfig can't be used.
+    """
+    configuration = Configuration()
+    try:
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # generated, half typed
+    except config.ConfigException:
+        try:
+            await config.load_kube_config(  # type: ignore[no-untyped-call]  # the same
+                client_configuration=configuration, persist_config=False
+            )
+        except config.ConfigException as error:
+            raise ClusterError(f"no cluster to connect to: {error}") from error
+    async with ApiClient(configuration) as api:
+        yield KubernetesCluster(api, namespaces)
+
+
+class KubernetesCluster:
+    """See `protocol.Cluster`."""
+
+    def __init__(self, api: ApiClient, namespaces: Sequence[str] = ()) -> None:
+        self._api = api
+        self._namespaces: Sequence[str | None] = namespaces or (None,)
+
+    async def job(self, key: Key) -> Raw | None:
+        """The FineTuneJob as it is now; None where there is none."""
+        return await self._get(names.KIND, key.namespace, key.name)
+
+    async def jobs(self) -> list[Key]:
+        """Every FineTuneJob that this operator serves."""
+        lists = await asyncio.gather(
+            *(self._list(names.KIND, namespace, accept=METADATA_LIST) for namespace in self._namespaces)
+        )
+        found = (item["metadata"] for items in lists for item in items)
+        return [Key(metadata["namespace"], metadata["name"]) for metadata in found]
+
+    async def children(self, key: Key, claims: Iterable[str]) -> RawChildren:
+        """What carries this job's label, as it is now, and the named claims of its namespace."""
+        wanted = tuple(claims)
+        selector = f"{names.LABEL_JOB}={names.base_name(key.name)}"
+        configmaps, pytorchjobs, pods, found = await asyncio.gather(
+            self._list("ConfigMap", key.namespace, selector, accept=METADATA_LIST),
+            self._list("PyTorchJob", key.namespace, selector),
+            self._list("Pod", key.namespace, selector),
+            asyncio.gather(*(self._get("PersistentVolumeClaim", key.namespace, claim) for claim in wanted)),
+        )
+        return RawChildren(
+            configmaps=configmaps, pytorchjobs=pytorchjobs, pods=pods, claims=dict(zip(wanted, found, strict=True))
+        )
+
+    async def apply(self, manifest: Raw) -> None:
+        """Server-side apply, by force: every field of the manifest is ours afterwards."""
+        metadata = manifest["metadata"]
+        await self._request(
+            "PATCH",
+            paths.of(manifest["kind"], metadata["namespace"], metadata["name"]),
+            query=[("fieldManager", names.FIELD_MANAGER), ("force", "true")],
+            body=manifest,
+            headers={"Content-Type": "application/apply-patch+yaml"},
+        )
+
+    async def delete(self, kind: str, namespace: str, name: str, *, uid: str | None = None) -> None:
+        """Delete with all that the object owns, in the background. Gone already, or another uid: nothing to do."""
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        precondition = {"preconditions": {"uid": uid}} if uid is not None else {}
+        try:
+            await self._request("DELETE", paths.of(kind, namespace, name), body={**options, **precondition})
+        except NotFound:
+            return
+        except ClusterError as error:
+            if uid is None or "Precondition failed" not in str(error):
+                raise
+
+    async def write_status(self, key: Key, status: Raw, resource_version: str | None = None) -> None:
+        """Replace status as a whole: a merge patch would keep every key that we no longer write."""
+        patch: list[Raw] = [{"op": "add", "path": "/status", "value": status}]
+        if resource_version is not None:
+            patch.insert(0, {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version})
+        await self._request(
+            "PATCH",
+            f"{paths.of(names.KIND, key.namespace, key.name)}/status",
+            query=[("fieldManager", names.FIELD_MANAGER)],
+            body=patch,
+            headers={"Content-Type": "application/json-patch+json"},
+        )
+
+    async def event(
+        self,
+        key: Key,
+        reason: str,
+        message: str,
+        type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the API's own word
+    ) -> None:
+        """Tell people through `kubectl describe`, at best effort: a lost event is no error."""
+        try:
+            job = await self.job(key)
+            if job is not None:
+                body = _event(job, reason, message, type)
+                await self._request("POST", paths.of("Event", key.namespace), body=body)
+        except ClusterError:
+            return
+
+    async def review(self, token: str) -> Speaker | None:
+        """Who speaks: the pod that a token for our audience was made for; None for any other token."""
+        answer = await self._request(
+            "POST",
+            paths.TOKEN_REVIEWS,
+            body={
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "spec": {"token": token, "audiences": [names.TOKEN_AUDIENCE]},
+            },
+        )
+        return speaker(answer["status"])
+
+    async def _get(self, kind: str, namespace: str, name: str) -> Raw | None:
+        try:
+            return await self._request("GET", paths.of(kind, namespace, name))
+        except NotFound:
+            return None
+
+    async def _list(
+        self, kind: str, namespace: str | None, selector: str | None = None, *, accept: str = JSON
+    ) -> tuple[Raw, ...]:
+        query = [("labelSelector", selector)] if selector is not None else []
+        answer = await self._request("GET", paths.of(kind, namespace), query=query, headers={"Accept": accept})
+        return tuple(answer["items"] or ())  # an empty list of metadata comes as null
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Raw | list[Raw] | None = None,
+    ) -> Raw:
+        """One call; every way in which it can fail becomes a `ClusterError`."""
+        try:
+            call = await self._api.param_serialize(
+                method,
+                path,
+                query_params=list(query),
+                header_params={"Accept": JSON, "Content-Type": JSON, **(headers or {})},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(*call, _request_timeout=TIMEOUT)
+            payload: bytes = await response.read()  # type: ignore[no-untyped-call]  # generated, half typed
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
+        if response.status >= 400:
+            raise from_response(response.status, payload, response.headers, f"{method} {path}")
+        answer: Raw = json.loads(payload)
+        return answer
+
+
+def speaker(status: Raw) -> Speaker | None:
+    """A TokenReview's status as the pod that speaks; None unless the token is valid, for us, and a pod's."""
+    if not status.get("authenticated") or names.TOKEN_AUDIENCE not in status.get("audiences", []):
+        return None
+    user = status.get("user", {})
+    extra = user.get("extra", {})
+    kind, _, account = user.get("username", "").partition(":serviceaccount:")
+    pod, uid = extra.get(POD_NAME, []), extra.get(POD_UID, [])
+    if kind != "system" or len(pod) != 1 or len(uid) != 1:
+        return None
+    return Speaker(namespace=account.partition(":")[0], pod=pod[0], uid=uid[0])
+
+
+def _event(job: Raw, reason: str, message: str, kind: str) -> Raw:
+    """A core/v1 Event about a FineTuneJob."""
+    metadata = job["metadata"]
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{metadata['name'][:200]}-", "namespace": metadata["namespace"]},
+        "involvedObject": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            **{field: metadata[field] for field in ("namespace", "name", "uid")},
+        },
+        "reason": reason[:128],
+        "message": message[:1024],
+        "type": kind,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "source": {"component": names.FIELD_MANAGER},
+        "reportingComponent": names.FIELD_MANAGER,
+        "reportingInstance": names.FIELD_MANAGER,
+    }

@@ -1,0 +1,23 @@
+"""Where each kind lives in the API: fixed, so that no discovery (nor its cache file) can be out of date."""
+
+from __future__ import annotations
+
+from finetune_operator import names
+
+_PLURALS = {
+    "ConfigMap": ("api/v1", "configmaps"),
+    "Event": ("api/v1", "events"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "Pod": ("api/v1", "pods"),
+    "PyTorchJob": (f"apis/{names.PYTORCHJOB_API_VERSION}", names.PYTORCHJOB_PLURAL),
+    names.KIND: (f"apis/{names.API_VERSION}", names.PLURAL),
+}
+
+TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path, not a secret
+
+
+def of(kind: str, namespace: str | None, name: str | None = None) -> str:
+    """Path of an object, or of the collection; without a namespace, of the collection in all namespaces."""
+    prefix, plural = _PLURALS[kind]
+    within = f"/namespaces/{namespace}" if namespace is not None else ""
+    return f"/{prefix}{within}/{plural}" + (f"/{name}" if name is not None else "")

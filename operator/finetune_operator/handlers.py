@@ -1,0 +1,97 @@
+"""Events in, keys into the queue.
+
+Law: the only room that knows kopf. Only `kopf.on.event` is used: it adds no finalizer and no annotation. An event says
+that something changed, never what to do: every event ends as the key of the FineTuneJob that it concerns.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Protocol
+
+import kopf
+
+from finetune_operator import names
+from finetune_operator.names import Key
+from finetune_operator.settings import Settings
+
+SETTLE_SECONDS = 0.5
+"""Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
+CHILDREN = (
+    (names.PYTORCHJOB_GROUP, "v1", names.PYTORCHJOB_PLURAL),
+    ("", "v1", "pods"),
+    ("", "v1", "configmaps"),
+)
+
+
+class Program(Protocol):
+    """What the events are for."""
+
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Entered before the first watch, left after the last."""
+
+    def changed(self, key: Key, seconds: float) -> None:
+        """Something about this job changed: it needs a pass, which may wait so many seconds."""
+
+    def told(self, key: Key, state: str | None) -> None:
+        """What status.state of a job says now; None: the job is gone."""
+
+
+async def operate(settings: Settings, program: Program) -> None:
+    """Watch until SIGTERM or SIGINT."""
+    await kopf.operator(
+        registry=registry(program),
+        settings=kopf_settings(),
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        standalone=True,
+    )
+
+
+def registry(program: Program) -> kopf.OperatorRegistry:
+    """All handlers: the program's start and end, and one for each kind that we watch."""
+    handlers = kopf.OperatorRegistry()
+    running = AsyncExitStack()
+
+    @kopf.on.startup(registry=handlers, id="start", errors=kopf.ErrorsMode.PERMANENT)
+    async def start(**_: object) -> None:
+        await running.enter_async_context(program.lifespan())
+
+    @kopf.on.cleanup(registry=handlers, id="stop")
+    async def stop(**_: object) -> None:
+        await running.aclose()
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers, id="job")
+    async def job_changed(event: kopf.RawEvent, body: kopf.Body, **_: object) -> None:
+        key = Key(body.metadata.namespace or "", body.metadata.name or "")
+        program.told(key, None if event["type"] == "DELETED" else body.status.get("state", ""))
+        program.changed(key, SETTLE_SECONDS if _is_current(body) else 0.0)
+
+    async def child_changed(body: kopf.Body, **_: object) -> None:
+        job = body.metadata.annotations.get(names.ANNOTATION_JOB)
+        if job is not None:
+            program.changed(Key(body.metadata.namespace or "", job), SETTLE_SECONDS)
+
+    for resource in CHILDREN:
+        kopf.on.event(*resource, labels={names.LABEL_JOB: kopf.PRESENT}, registry=handlers, id="child")(child_changed)
+    kopf.on.login(registry=handlers)(kopf.login_with_service_account)
+    kopf.on.login(registry=handlers)(kopf.login_with_kubeconfig)
+    return handlers
+
+
+def _is_current(job: kopf.Body) -> bool:
+    """Its status speaks of this generation: the event is most likely the echo of our own status write."""
+    return job.status.get("observedGeneration") == job.metadata.get("generation")
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Watches that notice a silent stall and carry only our children; no Events for log lines."""
+    settings = kopf.OperatorSettings()
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 30
+    for resource in CHILDREN:
+        settings.watching.label_selectors[resource] = names.LABEL_JOB
+    settings.posting.enabled = False
+    settings.process.ultimate_exiting_timeout = 30
+    return settings

@@ -1,0 +1,101 @@
+"""Who may speak for a job: the token's pod, checked against the job's children, remembered for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from aiohttp import web
+
+from finetune_operator import names, observe
+from finetune_operator.cluster import Cluster, Speaker
+from finetune_operator.names import Key
+
+REMEMBER_SECONDS = 60.0
+REMEMBER_ANSWERS = 4096
+REVIEWS_AT_ONCE = 8
+"""Made-up tokens cost a TokenReview each: they must not take the API server from the passes."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """Answers that hold for a while: `REMEMBER_SECONDS`, and never more than `REMEMBER_ANSWERS`."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._answers: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    async def get(self, key: K, find: Callable[[], Awaitable[V]]) -> V:
+        """What was found lately, else what `find` finds now. An error of `find` is not remembered."""
+        until, value = self._answers.get(key, (0.0, None))
+        if value is not None and until > self._clock():
+            return value
+        value = await find()
+        self._answers[key] = (self._clock() + REMEMBER_SECONDS, value)
+        self._answers.move_to_end(key)
+        while len(self._answers) > REMEMBER_ANSWERS:
+            self._answers.popitem(last=False)
+        return value
+
+
+class Doorkeeper:
+    """Decides who may speak for a job."""
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
+        self._speakers: Recent[bytes, tuple[Speaker | None]] = Recent(clock)
+        self._attempts: Recent[tuple[Speaker, Key, str], int] = Recent(clock)
+        self._reviews = asyncio.Semaphore(REVIEWS_AT_ONCE)
+
+    async def speaker(self, token: str) -> Speaker:
+        """The pod that a token was made for; remembered by the token's hash, bad tokens too.
+
+        Raises:
+            web.HTTPUnauthorized: the token is not valid, or not for us.
+        """
+        digest = hashlib.sha256(token.encode()).digest()
+        (speaker,) = await self._speakers.get(digest, lambda: self._review(token))
+        if speaker is None:
+            raise _unauthorized(f"the token is not valid for the audience {names.TOKEN_AUDIENCE}, or is not a pod's")
+        return speaker
+
+    async def attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
+        """The attempt that the speaker belongs to.
+
+        Raises:
+            web.HTTPForbidden: it is no pod of the job's newest attempt.
+        """
+        return await self._attempts.get((speaker, key, job_uid), lambda: self._newest_attempt(speaker, key, job_uid))
+
+    async def _review(self, token: str) -> tuple[Speaker | None]:
+        async with self._reviews:
+            return (await self._cluster.review(token),)
+
+    async def _newest_attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
+        observed = observe.of(await self._cluster.children(key, ()), uid=job_uid)
+        newest = observed.attempts[-1] if observed.attempts else None
+        if newest is None or (speaker.pod, speaker.uid) not in {(pod.name, pod.uid) for pod in newest.pods}:
+            raise web.HTTPForbidden(text=f"pod {speaker.pod} is not a pod of the newest attempt of job {key}")
+        return newest.number
+
+
+def bearer(request: web.Request) -> str:
+    """The token of a request.
+
+    Raises:
+        web.HTTPUnauthorized: there is none.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unauthorized("send the pod's token as `Authorization: Bearer <token>`")
+    return token.strip()
+
+
+def _unauthorized(text: str) -> web.HTTPUnauthorized:
+    return web.HTTPUnauthorized(text=text, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,29 @@
+"""What the pods said last."""
+
+from __future__ import annotations
+
+from finetune_operator.names import Key
+from finetune_operator.observe import Posted
+
+
+class ProgressStore:
+    """The newest accepted post of each job, in memory: a restart loses it until the next post, seconds later."""
+
+    def __init__(self) -> None:
+        self._posts: dict[Key, Posted] = {}
+
+    def put(self, key: Key, posted: Posted) -> bool:
+        """Keep a post; False if a newer attempt of the same job has spoken already."""
+        known = self._posts.get(key)
+        if known is not None and known.job_uid == posted.job_uid and known.attempt > posted.attempt:
+            return False
+        self._posts[key] = posted
+        return True
+
+    def get(self, key: Key) -> Posted | None:
+        """The newest post of a job."""
+        return self._posts.get(key)
+
+    def forget(self, key: Key) -> None:
+        """The job is gone."""
+        self._posts.pop(key, None)

@@ -1,0 +1,17 @@
+"""Pure: raw children, as the API server gave them -> Observed.
+
+Law: reads children's `.status`; knows nothing of what we wish.
+"""
+
+from finetune_operator.observe.children import of
+from finetune_operator.observe.types import (
+    Frozen,
+    Observed,
+    ObservedAttempt,
+    ObservedClaim,
+    ObservedPod,
+    Posted,
+    RawChildren,
+)
+
+__all__ = ["Frozen", "Observed", "ObservedAttempt", "ObservedClaim", "ObservedPod", "Posted", "RawChildren", "of"]

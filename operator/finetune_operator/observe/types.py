@@ -1,0 +1,110 @@
+"""The values of this room: what goes in raw, and what a pass knows of the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from finetune_trainer.records import Outcome, Progress
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawChildren:
+    """A job's children as the API server gave them, by our labels."""
+
+    configmaps: tuple[dict[str, Any], ...] = ()
+    """Metadata only: what they hold is not needed again."""
+    pytorchjobs: tuple[dict[str, Any], ...] = ()
+    pods: tuple[dict[str, Any], ...] = ()
+    claims: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    """The PersistentVolumeClaims asked for, by name; None where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Posted:
+    """The newest post that the intake accepted, and of which job and attempt it speaks."""
+
+    job_uid: str
+    attempt: int
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedPod:
+    """One pod of an attempt."""
+
+    name: str
+    uid: str
+    node_rank: int
+    node: str | None = None
+    phase: str = "Pending"
+    deleting: bool = False
+    disruption: str | None = None
+    """Message of a True DisruptionTarget condition: drained, evicted, preempted."""
+    running: bool = False
+    """The trainer's container runs."""
+    started: datetime | None = None
+    waiting: str | None = None
+    """Why it does not start yet: `ImagePullBackOff: ...`, `Unschedulable: ...`."""
+    terminated: str | None = None
+    """The kubelet's reason of the trainer's container: Completed, Error, OOMKilled; Evicted for the whole pod."""
+    exit_code: int | None = None
+    outcome: Outcome | None = None
+    """The supervisor's own record, from the termination message."""
+    message: str = ""
+    """The termination message where it is no record of ours, or the pod's own message."""
+    image_digest: str | None = None
+    """repository@sha256:... that the kubelet ran, where it says so."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedAttempt:
+    """The children of one attempt."""
+
+    number: int
+    created: datetime | None = None
+    exists: bool = False
+    """The PyTorchJob is there."""
+    deleting: bool = False
+    suspended: bool = False
+    """spec.runPolicy.suspend of the PyTorchJob: it waits in a queue."""
+    phase: str = ""
+    """The newest True condition of the PyTorchJob: Created, Running, Restarting, Suspended, Succeeded, Failed."""
+    message: str = ""
+    started: datetime | None = None
+    pods: tuple[ObservedPod, ...] = ()
+    leftovers: tuple[tuple[str, str], ...] = ()
+    """(kind, name) of everything that carries this attempt's label."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedClaim:
+    """A PersistentVolumeClaim that the job names; `found` is False where there is none."""
+
+    name: str
+    found: bool
+    access_modes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frozen:
+    """What attempt 1 froze, as the config ConfigMap holds it."""
+
+    spec_hash: str
+    contract: int
+    image: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """Everything that one pass knows of the cluster; nothing more is read later in the pass."""
+
+    attempts: tuple[ObservedAttempt, ...] = ()
+    """By number, rising."""
+    frozen: Frozen | None = None
+    claims: dict[str, ObservedClaim] = field(default_factory=dict)
+    progress: Progress | None = None
+    """The newest post that the intake accepted for the newest attempt."""
+    foreign: tuple[tuple[str, str], ...] = ()
+    """(kind, name) of children of an earlier job of the same name, not collected yet: start nothing beside them."""

@@ -1,0 +1,246 @@
+"""The life of a job as attempts: judge the running one, clear up the last one, start the next one.
+
+Records come before deletes: the pass that sees an attempt end only writes it down; a later pass, which has read that
+record, deletes. A crash in between neither loses an attempt nor counts it twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from finetune_operator.observe import Observed, ObservedAttempt
+from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
+from finetune_operator.plan.run import RunPlan, run_plan
+from finetune_operator.settings import Settings
+from finetune_operator.spec import AttemptRecord, FineTuneJob
+
+
+LOOK_AGAIN_SECONDS = 5.0
+"""For what ends without an event that names this job."""
+
+
+class State(StrEnum):
+    """Where a job stands, in one word for people: status.state."""
+
+    REJECTED = "Rejected"
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    RESTARTING = "Restarting"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What one pass is to do, and what it is to tell."""
+
+    state: State
+    message: str = ""
+    attempt: int = 0
+    """The running attempt, or the last one; 0 before the first."""
+    run: RunPlan | None = None
+    """To be rendered and applied."""
+    record: AttemptRecord | None = None
+    """To be written to status.attempts in this pass."""
+    obsolete: tuple[tuple[str, str], ...] = ()
+    """(kind, name) to delete; only of attempts whose record this pass has read."""
+    pods: dict[str, str] = field(default_factory=dict)
+    """Name -> uid of the running attempt's pods, for the next pass to compare."""
+    admitted: datetime | None = None
+    requeue_after: float | None = None
+    """Seconds until a clock of ours needs another pass."""
+
+
+def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
+    """Decide what this pass does."""
+    records = job.recorded.attempts
+    ended = {record.number for record in records}
+    live = next((attempt for attempt in reversed(observed.attempts) if attempt.number not in ended), None)
+    if live is not None:
+        return _watch(job, live, observed, settings, now)
+    last = records[-1] if records else None
+    if last is not None and _is_final(job, last):
+        return _finished(job, last, observed)
+    leftovers = _leftovers(observed)
+    if leftovers:
+        return _clear(job, last, leftovers)
+    return _start(job, last, observed, settings, now)
+
+
+def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings: Settings, now: datetime) -> Plan:
+    """The running attempt: has it ended, and if not, where does it stand."""
+    verdict = judge(Case(job=job, attempt=live, frozen=observed.frozen, now=now))
+    admitted = job.recorded.admitted or _admitted(live)
+    if verdict is not None:
+        record = _record(live, verdict, observed, now)
+        state = _state_after(job, record)
+        return Plan(
+            state=state, message=verdict.message, attempt=live.number, record=record, admitted=admitted, requeue_after=0
+        )
+    run = None if live.exists else run_plan(job, live.number, settings, frozen=observed.frozen)
+    return Plan(
+        state=_state_of(job, live),
+        message=_waiting(live),
+        attempt=live.number,
+        run=run,
+        pods={} if live.suspended else {pod.name: pod.uid for pod in live.pods},
+        admitted=admitted,
+        requeue_after=_next_clock(job, live, admitted, now),
+    )
+
+
+def _finished(job: FineTuneJob, last: AttemptRecord, observed: Observed) -> Plan:
+    """Nothing is started any more; pods are cleared as runPolicy.cleanPods says, and GPUs never stay taken."""
+    state = State.SUCCEEDED if last.reason == "Succeeded" else State.FAILED
+    obsolete: list[tuple[str, str]] = []
+    for attempt in observed.attempts:
+        holds_nodes = attempt.phase not in {"Succeeded", "Failed"}
+        is_older = attempt.number != last.number
+        if is_older or holds_nodes or job.spec.run_policy.clean_pods == "All":
+            obsolete += _deletable(attempt)
+    return Plan(
+        state=state,
+        message=last.message,
+        attempt=last.number,
+        obsolete=tuple(obsolete),
+        admitted=job.recorded.admitted,
+    )
+
+
+def _clear(job: FineTuneJob, last: AttemptRecord | None, leftovers: tuple[tuple[str, str], ...]) -> Plan:
+    """Ranks of an old attempt must be gone before the next one starts."""
+    return Plan(
+        state=State.SUSPENDED if job.spec.run_policy.suspend else State.RESTARTING,
+        message=last.message if last else "",
+        attempt=last.number if last else 0,
+        obsolete=leftovers,
+        admitted=job.recorded.admitted,
+    )
+
+
+def _start(job: FineTuneJob, last: AttemptRecord | None, observed: Observed, settings: Settings, now: datetime) -> Plan:
+    """The next attempt, unless the user or the backoff says not yet."""
+    number = last.number + 1 if last else 1
+    done = last.number if last else 0
+    admitted = job.recorded.admitted
+    if job.spec.run_policy.suspend:
+        return Plan(state=State.SUSPENDED, message="spec.runPolicy.suspend is true", attempt=done, admitted=admitted)
+    if observed.foreign:
+        kind, name = observed.foreign[0]
+        message = f"{kind} {name} of a deleted job of the same name is not gone yet"
+        return Plan(
+            state=State.STARTING, message=message, attempt=done, admitted=admitted, requeue_after=LOOK_AGAIN_SECONDS
+        )
+    wait = _backoff(job, settings, now)
+    if wait > 0:
+        message = f"attempt {number} starts in {wait:.0f} s; attempt {done} ended: {last.message if last else ''}"
+        return Plan(
+            state=State.RESTARTING, message=message, attempt=done, admitted=admitted, requeue_after=wait
+        )
+    run = run_plan(job, number, settings, frozen=observed.frozen)
+    state = State.QUEUED if run.suspended else State.STARTING
+    return Plan(state=state, attempt=number, run=run, admitted=admitted)
+
+
+def _record(live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime) -> AttemptRecord:
+    """The line in status.attempts that says how an attempt ended."""
+    outcome, progress = verdict.outcome, observed.progress
+    return AttemptRecord(
+        number=live.number,
+        reason=verdict.reason,
+        message=verdict.message,
+        counted=verdict.counted,
+        retryable=verdict.retryable,
+        started=live.started or live.created,
+        finished=now,
+        rank=outcome.rank if outcome else None,
+        node=verdict.pod.node if verdict.pod else None,
+        step=outcome.step if outcome and outcome.step is not None else (progress.step if progress else None),
+        checkpoint_step=_checkpoint(outcome.checkpoint_step if outcome else None, observed),
+        log_tail=outcome.log_tail if outcome else "",
+    )
+
+
+def _checkpoint(said: int | None, observed: Observed) -> int | None:
+    """The last complete checkpoint that anybody told us of."""
+    if said is not None:
+        return said
+    return observed.progress.checkpoint_step if observed.progress else None
+
+
+def _is_final(job: FineTuneJob, last: AttemptRecord) -> bool:
+    """Success, a fault that another attempt can't mend, or no attempt left."""
+    if last.reason == "Succeeded":
+        return True
+    failures = sum(record.counted for record in job.recorded.attempts)
+    return not last.retryable or failures >= job.spec.run_policy.max_attempts
+
+
+def _state_after(job: FineTuneJob, record: AttemptRecord) -> State:
+    """The state that a fresh record leads to."""
+    if record.reason == "Succeeded":
+        return State.SUCCEEDED
+    if record.reason == "Suspended":
+        return State.SUSPENDED
+    failures = sum(known.counted for known in job.recorded.attempts) + record.counted
+    if not record.retryable or failures >= job.spec.run_policy.max_attempts:
+        return State.FAILED
+    return State.RESTARTING
+
+
+def _state_of(job: FineTuneJob, live: ObservedAttempt) -> State:
+    """The state of an attempt that goes on."""
+    if live.suspended:
+        return State.QUEUED
+    running = sum(pod.started is not None for pod in live.pods)
+    return State.RUNNING if running >= job.spec.resources.nodes else State.STARTING
+
+
+def _waiting(live: ObservedAttempt) -> str:
+    """What the pods wait for, for people."""
+    return "; ".join(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting)
+
+
+def _admitted(live: ObservedAttempt) -> datetime | None:
+    """When the attempt was let in: at its creation, or when the queue lifted its suspension."""
+    if live.suspended or not live.exists:
+        return None
+    return live.started or live.created
+
+
+def _backoff(job: FineTuneJob, settings: Settings, now: datetime) -> float:
+    """Seconds still to wait: doubles with each attempt in a row that did not end by the user's own wish."""
+    streak = 0
+    for record in reversed(job.recorded.attempts):
+        if record.reason == "Suspended":
+            break
+        streak += 1
+    last = job.recorded.attempts[-1] if job.recorded.attempts else None
+    if not streak or last is None or last.finished is None:
+        return 0.0
+    delay = min(settings.backoff_seconds * 2 ** (streak - 1), settings.backoff_limit_seconds)
+    return max(0.0, (last.finished + timedelta(seconds=delay) - now).total_seconds())
+
+
+def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | None, now: datetime) -> float | None:
+    """Seconds until the deadline or the start timeout, whichever comes first."""
+    limits = [start_deadline(job, live)]
+    deadline = job.spec.run_policy.active_deadline_seconds
+    if deadline is not None and admitted is not None:
+        limits.append(admitted + timedelta(seconds=deadline))
+    waits = [(limit - now).total_seconds() for limit in limits if limit is not None]
+    return max(0.0, min(waits)) if waits else None
+
+
+def _leftovers(observed: Observed) -> tuple[tuple[str, str], ...]:
+    """What ended attempts still have in the cluster."""
+    return tuple(child for attempt in observed.attempts for child in _deletable(attempt))
+
+
+def _deletable(attempt: ObservedAttempt) -> tuple[tuple[str, str], ...]:
+    """Children in the order to delete them: the PyTorchJob first, or the training operator makes its pods again."""
+    return tuple(sorted(attempt.leftovers, key=lambda child: child[0] != "PyTorchJob"))

@@ -1,0 +1,214 @@
+"""Has the running attempt ended, and why? A visible chain of small policies; the first that speaks decides.
+
+The order matters: success before everything, the pods' own words before what the cluster did to them afterwards, and
+what the cluster did to a pod before the clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from finetune_operator.observe import Frozen, ObservedAttempt, ObservedPod
+from finetune_operator.spec import FineTuneJob
+from finetune_trainer.records import Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """How an attempt ended."""
+
+    reason: str
+    message: str
+    counted: bool = True
+    """Counts towards maxAttempts."""
+    retryable: bool = True
+    pod: ObservedPod | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """What a policy may look at."""
+
+    job: FineTuneJob
+    attempt: ObservedAttempt
+    frozen: Frozen | None
+    now: datetime
+
+
+Policy = Callable[[Case], Verdict | None]
+
+
+def succeeded(case: Case) -> Verdict | None:
+    """The master's supervisor left a completion for this very spec; nothing else is success."""
+    for pod in case.attempt.pods:
+        outcome = pod.outcome
+        if pod.node_rank == 0 and outcome is not None and outcome.result == "succeeded":
+            expected = case.frozen.spec_hash if case.frozen else case.job.spec_hash
+            if outcome.spec_hash == expected:
+                return Verdict(reason="Succeeded", message=outcome.message, counted=False, pod=pod, outcome=outcome)
+            return Verdict(
+                reason="WrongCompletion",
+                message=f"the completion record speaks of spec {outcome.spec_hash}, this job is {expected}",
+                retryable=False,
+                pod=pod,
+                outcome=outcome,
+            )
+    return None
+
+
+def suspended(case: Case) -> Verdict | None:
+    """The user wants the nodes back; the checkpoint stays."""
+    if case.job.spec.run_policy.suspend:
+        return Verdict(reason="Suspended", message="spec.runPolicy.suspend is true", counted=False)
+    return None
+
+
+def pod_failed(case: Case) -> Verdict | None:
+    """A pod ended badly: the cause is the pod that knows most, not the ranks that lost their peer."""
+    failed = [pod for pod in case.attempt.pods if _ended_badly(pod)]
+    if not failed:
+        return None
+    pod = min(failed, key=_knows_least)
+    if pod.outcome is not None:
+        return Verdict(
+            reason=pod.outcome.reason,
+            message=pod.outcome.message,
+            retryable=pod.outcome.retryable,
+            counted=pod.outcome.result != "stopped" or pod.disruption is None,
+            pod=pod,
+            outcome=pod.outcome,
+        )
+    if pod.disruption is not None:
+        return _disrupted(pod)
+    return Verdict(reason=_kubelet_reason(pod), message=_kubelet_message(pod), pod=pod)
+
+
+def init_gave_up(case: Case) -> Verdict | None:
+    """The training operator's init container waits 200 s for the master's name, then fails the pod: no attempt of ours."""
+    for pod in case.attempt.pods:
+        if pod.phase == "Failed" and pod.started is None and pod.outcome is None and pod.terminated is None:
+            message = f"pod {pod.name} gave up before the trainer started: {pod.message or 'its init container failed'}"
+            return Verdict(reason="InitGaveUp", message=message, counted=False, pod=pod)
+    return None
+
+
+def pod_disturbed(case: Case) -> Verdict | None:
+    """A pod is gone, going, or another one: the training operator would put one fresh rank among stale ones."""
+    seen = {pod.name: pod for pod in case.attempt.pods}
+    for name, uid in case.job.recorded.pods.items():
+        pod = seen.get(name)
+        if pod is None:
+            return Verdict(reason="PodLost", message=f"pod {name} is gone")
+        if pod.uid != uid:
+            return Verdict(reason="PodReplaced", message=f"pod {name} was replaced by a fresh one", pod=pod)
+    for pod in case.attempt.pods:
+        if pod.disruption is not None:
+            return _disrupted(pod)
+        if pod.deleting:
+            return Verdict(reason="PodDeleted", message=f"pod {pod.name} is being deleted", pod=pod)
+    return None
+
+
+def job_failed(case: Case) -> Verdict | None:
+    """The PyTorchJob has ended, or is gone, without a word of a pod."""
+    attempt = case.attempt
+    if attempt.deleting or (not attempt.exists and case.job.recorded.pods):
+        return Verdict(reason="PyTorchJobDeleted", message="somebody deleted the PyTorchJob")
+    if attempt.phase == "Failed":
+        return Verdict(reason="PyTorchJobFailed", message=attempt.message or "the PyTorchJob failed")
+    if attempt.phase == "Succeeded":
+        return Verdict(
+            reason="NoCompletionRecord",
+            message="the PyTorchJob says Succeeded, but the trainer left no completion record",
+        )
+    return None
+
+
+def deadline_passed(case: Case) -> Verdict | None:
+    """Our own clock: the training operator reads its deadline only when something else happens."""
+    limit, admitted = case.job.spec.run_policy.active_deadline_seconds, case.job.recorded.admitted
+    if limit is None or admitted is None or case.now < admitted + timedelta(seconds=limit):
+        return None
+    message = f"the job has not ended {limit} s after its first admission (spec.runPolicy.activeDeadlineSeconds)"
+    return Verdict(reason="DeadlineExceeded", message=message, retryable=False)
+
+
+def start_timed_out(case: Case) -> Verdict | None:
+    """Some pods run and hold their nodes while others can't start: give the nodes back."""
+    limit = start_deadline(case.job, case.attempt)
+    if limit is None or case.now < limit:
+        return None
+    nodes = case.job.spec.resources.nodes
+    late = [f"{pod.name} ({pod.waiting or 'not running'})" for pod in case.attempt.pods if pod.started is None]
+    running = sum(pod.started is not None for pod in case.attempt.pods)
+    message = (
+        f"{running} of {nodes} pods started within {case.job.spec.scheduling.start_timeout_seconds} s"
+        f" (spec.scheduling.startTimeoutSeconds); waiting: {', '.join(late) or 'for the pods to be created'}"
+    )
+    return Verdict(reason="StartTimeout", message=message)
+
+
+CHAIN: tuple[Policy, ...] = (
+    succeeded,
+    suspended,
+    pod_failed,
+    init_gave_up,
+    pod_disturbed,
+    job_failed,
+    deadline_passed,
+    start_timed_out,
+)
+
+
+def judge(case: Case) -> Verdict | None:
+    """The first policy's verdict, or None while the attempt goes on."""
+    if case.attempt.suspended:
+        # A queue holds or evicts the PyTorchJob: its pods come and go without being an attempt's end.
+        return suspended(case) or deadline_passed(case)
+    return next((verdict for policy in CHAIN if (verdict := policy(case))), None)
+
+
+def start_deadline(job: FineTuneJob, attempt: ObservedAttempt) -> datetime | None:
+    """When all pods must have started; None once they have."""
+    running = sum(pod.started is not None for pod in attempt.pods)
+    since = attempt.started or attempt.created
+    if since is None or attempt.suspended or running >= job.spec.resources.nodes:
+        return None
+    return since + timedelta(seconds=job.spec.scheduling.start_timeout_seconds)
+
+
+def _ended_badly(pod: ObservedPod) -> bool:
+    """The trainer's container ended, and not with success."""
+    if pod.outcome is not None:
+        return pod.outcome.result != "succeeded"
+    return pod.terminated is not None and (pod.exit_code != 0 or pod.phase == "Failed")
+
+
+def _knows_least(pod: ObservedPod) -> tuple[bool, bool, bool, int]:
+    """Sort key: a record with a cause first, then the kubelet's word, then ranks that only lost their peer or stopped."""
+    outcome = pod.outcome
+    lost_peer = outcome is not None and outcome.reason == "PeerLost"
+    stopped = outcome is not None and outcome.result == "stopped"
+    return (stopped, lost_peer, outcome is None and pod.terminated != "OOMKilled", pod.node_rank)
+
+
+def _disrupted(pod: ObservedPod) -> Verdict:
+    """The cluster took the node: not the job's fault, so it does not count."""
+    message = f"pod {pod.name} on {pod.node or 'no node'}: {pod.disruption}"
+    return Verdict(reason="Disrupted", message=message, counted=False, pod=pod)
+
+
+def _kubelet_reason(pod: ObservedPod) -> str:
+    """Our word for the kubelet's."""
+    return {"OOMKilled": "OutOfMemory", "Evicted": "Evicted"}.get(pod.terminated or "", "Crashed")
+
+
+def _kubelet_message(pod: ObservedPod) -> str:
+    """What the kubelet knows of a container that left no record."""
+    if pod.terminated == "OOMKilled":
+        return f"pod {pod.name} used more memory than spec.resources.memory allows"
+    told = f": {pod.message.strip()}" if pod.message.strip() else ""
+    return f"pod {pod.name} ended with exit code {pod.exit_code} ({pod.terminated}){told}"

@@ -1,0 +1,94 @@
+"""The operator without kopf: the queue with its resync, the intake and the probes, around one cluster.
+
+Law: puts rooms together; decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from finetune_operator import intake, metrics
+from finetune_operator.cluster import Cluster
+from finetune_operator.cluster.client import connect
+from finetune_operator.names import Key
+from finetune_operator.reconcile import reconcile
+from finetune_operator.settings import Settings
+from finetune_operator.workqueue import Pass, Resync, WorkQueue
+
+SHUTDOWN_SECONDS = 2.0
+"""For requests that are being answered when the program ends."""
+
+
+class Program:
+    """Everything but kopf: the queue with its resync, and two servers, around one cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = metrics.Metrics()
+        self._progress = intake.ProgressStore()
+        self._queue = WorkQueue(concurrency=settings.concurrency, finished=self._metrics.passed)
+        self._metrics.watch_queue(self._queue.__len__)
+
+    def changed(self, key: Key, seconds: float) -> None:
+        """Something about this job changed: it needs a pass, which may wait so many seconds."""
+        if seconds:
+            self._queue.add_after(key, seconds)
+        else:
+            self._queue.add(key)
+
+    def told(self, key: Key, state: str | None) -> None:
+        """What status.state of a job says now; None: the job is gone."""
+        self._metrics.job(key, state)
+        if state is None:
+            self._progress.forget(key)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Runs inside; afterwards nothing is left."""
+        settings = self._settings
+        async with connect(settings.namespaces) as cluster:
+            resync = Resync(cluster.jobs, self._queue.add, seconds=settings.resync_seconds)
+            posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
+            health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync))
+            async with _served(posts, settings.intake_bind), _served(health, settings.health_bind):
+                self._queue.start(self._pass_on(cluster))
+                resync.start()
+                try:
+                    yield
+                finally:
+                    await resync.stop()
+                    await self._queue.stop()
+
+    def _pass_on(self, cluster: Cluster) -> Pass:
+        async def one_pass(key: Key) -> float | None:
+            return await reconcile(key, cluster, self._settings, self._progress.get, datetime.now(UTC))
+
+        return one_pass
+
+    def _posted(self, key: Key) -> None:
+        """Posts of one job lead to one pass in `progress_seconds`, however many they are."""
+        self._queue.add_after(key, self._settings.progress_seconds)
+
+
+def _ailing(queue: WorkQueue, resync: Resync) -> str | None:
+    """What a restart would mend."""
+    if not queue.alive:
+        return "the work queue has stopped"
+    return None if resync.alive else "the resync has stopped"
+
+
+@asynccontextmanager
+async def _served(application: web.Application, bind: str) -> AsyncIterator[None]:
+    """A server at `host:port`."""
+    host, _, port = bind.rpartition(":")
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host or None, int(port)).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,82 @@
+"""One pass: parse, observe, plan, apply, report.
+
+Law: the order of a pass and nothing else; every trigger ends here, and running it twice is running it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from finetune_operator import checks, observe, plan, render, spec, status
+from finetune_operator.cluster import Cluster, ClusterRefused, WebhookUnavailable
+from finetune_operator.names import Key
+from finetune_operator.observe import Posted
+from finetune_operator.settings import Settings
+from finetune_operator.spec import FineTuneJob, Violation
+
+CHECK_AGAIN_SECONDS = 15.0
+"""A claim that was missing may be applied a moment later by the same GitOps sync."""
+
+
+async def reconcile(
+    key: Key, cluster: Cluster, settings: Settings, posted: Callable[[Key], Posted | None], now: datetime
+) -> float | None:
+    """Bring the children of one job to their plan and write down where the job stands.
+
+    Returns:
+        Seconds until the job needs another pass without any event, or None.
+
+    Raises:
+        ClusterError: the API server did not answer; the work queue tries again.
+    """
+    body = await cluster.job(key)
+    if body is None or body["metadata"].get("deletionTimestamp"):
+        return None
+    try:
+        job = spec.parse(body)
+    except spec.SpecInvalid as error:
+        await _report(key, cluster, body, status.rejected(body, error.violations, now))
+        return None
+    observed = observe.of(await cluster.children(key, spec.claims(job.spec)), uid=job.uid, posted=posted(key))
+    violations = _at_the_door(job, observed, settings)
+    if violations:
+        await _report(key, cluster, body, status.rejected(body, violations, now, reason="Refused"))
+        return CHECK_AGAIN_SECONDS
+    planned = plan.make(job, observed, settings, now)
+    told = status.of(job, planned, observed, now)
+    try:
+        manifests = render.children(planned.run) if planned.run is not None else ()
+    except render.OverlayInvalid as error:
+        wrong = Violation(path=error.path, message=error.message)
+        await _report(key, cluster, body, status.rejected(body, (wrong,), now, reason="Refused"))
+        return None
+    try:
+        await _carry_out(key, cluster, manifests, planned.obsolete)
+    except (ClusterRefused, WebhookUnavailable) as error:
+        await _report(key, cluster, body, status.refused(told, error.reason, str(error), job.generation, now))
+        raise
+    await _report(key, cluster, body, told)
+    return planned.requeue_after
+
+
+def _at_the_door(job: FineTuneJob, observed: observe.Observed, settings: Settings) -> tuple[Violation, ...]:
+    """Checks that need the cluster or the settings; a job that has started is not sent away any more."""
+    return () if observed.frozen is not None else checks.check(job, observed, settings)
+
+
+async def _carry_out(
+    key: Key, cluster: Cluster, manifests: Iterable[render.Manifest], obsolete: Iterable[tuple[str, str]]
+) -> None:
+    """Apply what is wanted, delete what is obsolete."""
+    for manifest in manifests:
+        await cluster.apply(manifest)
+    for kind, name in obsolete:
+        await cluster.delete(kind, key.namespace, name)
+
+
+async def _report(key: Key, cluster: Cluster, body: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """One status write per pass, and only if it differs."""
+    if body.get("status") != wanted:
+        await cluster.write_status(key, wanted)

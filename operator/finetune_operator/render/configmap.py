@@ -1,0 +1,44 @@
+"""The configuration folder: one ConfigMap frozen at attempt 1, and one for each attempt with the names of its pods."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from finetune_operator import names
+from finetune_operator.plan import RunPlan
+from finetune_operator.render import metadata
+from finetune_operator.render.metadata import Manifest
+from finetune_operator.render.text import json_text, yaml_text
+from finetune_trainer.records import DATASET_INFO_FILE, DEEPSPEED_FILE, HOSTFILE, RUN_FILE, TRAIN_FILE
+
+
+def frozen(plan: RunPlan) -> Manifest:
+    """What no later attempt and no newer operator may change: train.yaml, ds.json, dataset_info.json, run.json."""
+    annotations = {
+        names.ANNOTATION_SPEC_HASH: plan.job.spec_hash,
+        names.ANNOTATION_CONTRACT: str(plan.run.contract),
+        names.ANNOTATION_IMAGE: plan.image,
+    }
+    data = {TRAIN_FILE: yaml_text(plan.train), RUN_FILE: json_text(dataclasses.asdict(plan.run))}
+    if plan.deepspeed is not None:
+        data[DEEPSPEED_FILE] = json_text(plan.deepspeed)
+    if plan.dataset_info is not None:
+        data[DATASET_INFO_FILE] = json_text(plan.dataset_info)
+    labels = metadata.of_job(plan, names.ROLE_CONFIG)
+    return _configmap(metadata.child(plan, plan.config_name, labels, annotations), data)
+
+
+def of_attempt(plan: RunPlan) -> Manifest:
+    """The hostfile: pods' names change with every attempt."""
+    labels = metadata.of_attempt(plan, names.ROLE_CONFIG)
+    return _configmap(metadata.child(plan, plan.name, labels), {HOSTFILE: hostfile(plan)})
+
+
+def hostfile(plan: RunPlan) -> str:
+    """DeepSpeed's hostfile: `<pod's DNS name> slots=<processes>`, one line for each node, by node rank."""
+    hosts = (names.pod_name(plan.name, rank) for rank in range(plan.run.nodes))
+    return "".join(f"{host} slots={plan.run.processes_per_node}\n" for host in hosts)
+
+
+def _configmap(meta: Manifest, data: dict[str, str]) -> Manifest:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "immutable": True, "data": data}

@@ -1,0 +1,86 @@
+"""Where a model or a data set lies: the forms of `uri`, and the claims that a job names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from finetune_operator.spec.types import FineTuneJobSpec
+
+Scheme = Literal["hf", "pvc", "path"]
+_FORMS: dict[Scheme, str] = {
+    "hf": "hf://org/name",
+    "pvc": "pvc://claim/path",
+    "path": "an absolute path in the image",
+}
+MODEL_SCHEMES: tuple[Scheme, ...] = ("hf", "pvc", "path")
+DATASET_SCHEMES: tuple[Scheme, ...] = ("hf", "pvc", "path")
+_LATER = frozenset({"ms", "s3", "gs", "http", "https", "oci"})
+"""Schemes that are meant to work one day."""
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_CLAIM_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Location:
+    """A `uri`, taken apart."""
+
+    scheme: Scheme
+    name: str = ""
+    """org/name at a hub, or the claim's name."""
+    path: str = ""
+    """Inside the claim, relative and without `..`; or the absolute path in the image."""
+
+
+def parse_location(uri: str, schemes: tuple[Scheme, ...]) -> Location:
+    """Take a `uri` apart.
+
+    Raises:
+        ValueError: none of `schemes`, or malformed; says what to write instead.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator and uri.startswith("/"):
+        return Location(scheme="path", path=_clean(uri))
+    if scheme == "hf":
+        if not _HUB_NAME.fullmatch(rest):
+            raise ValueError(f"must be {_FORMS['hf']}, not {uri}")
+        return Location(scheme="hf", name=rest)
+    if scheme == "pvc":
+        claim, _, path = rest.partition("/")
+        if not _CLAIM_NAME.fullmatch(claim):
+            raise ValueError(f"must be {_FORMS['pvc']}, not {uri}")
+        return Location(scheme="pvc", name=claim, path=_clean(path.lstrip("/")))
+    allowed = ", ".join(_FORMS[known] for known in schemes[:-1]) + f" or {_FORMS[schemes[-1]]}"
+    if scheme in _LATER and separator:
+        raise ValueError(f"{scheme}:// is not supported yet; write {allowed}")
+    raise ValueError(f"must be {allowed}, not {uri}")
+
+
+def claims(spec: FineTuneJobSpec) -> dict[str, tuple[str, ...]]:
+    """Every claim that a job names -> the fields that name it, for observing and for the checks at the door."""
+    named: dict[str, tuple[str, ...]] = {}
+    for claim, path in _claims(spec):
+        named[claim] = (*named.get(claim, ()), path)
+    return named
+
+
+def _claims(spec: FineTuneJobSpec) -> Iterator[tuple[str, str]]:
+    if spec.storage.output:
+        yield spec.storage.output.claim_name, "spec.storage.output"
+    if spec.storage.cache:
+        yield spec.storage.cache.claim_name, "spec.storage.cache"
+    if spec.model and (model := parse_location(spec.model.uri, MODEL_SCHEMES)).scheme == "pvc":
+        yield model.name, "spec.model.uri"
+    for index, dataset in enumerate(spec.datasets):
+        if dataset.uri and (source := parse_location(dataset.uri, DATASET_SCHEMES)).scheme == "pvc":
+            yield source.name, f"spec.datasets[{index}].uri"
+
+
+def _clean(path: str) -> str:
+    """Without doubled or trailing slashes and `.`; refuses `..`."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise ValueError(f"must not contain .., as {path} does")
+    return ("/" if path.startswith("/") else "") + "/".join(parts)

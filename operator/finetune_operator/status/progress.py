@@ -1,0 +1,39 @@
+"""The newest progress record as status.progress: numbers as strings, since Kubernetes' API has no floats."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from finetune_operator.spec import to_time
+from finetune_trainer.records import Progress
+
+
+def shown(progress: Progress, *, active: bool) -> dict[str, Any]:
+    """status.progress of a running (`active`) or ended job; an ended one has no ETA."""
+    remaining = progress.remaining_seconds if active else None
+    values = {
+        "phase": progress.phase,
+        "step": progress.step,
+        "totalSteps": progress.total_steps,
+        "percentage": f"{progress.percentage}%",
+        "epoch": f"{progress.epoch:.2f}",
+        "loss": None if progress.loss is None else f"{progress.loss:.4f}",
+        "learningRate": None if progress.learning_rate is None else f"{progress.learning_rate:.3g}",
+        "tokensPerSecond": None if progress.tokens_per_second is None else f"{progress.tokens_per_second:.0f}",
+        "remainingSeconds": remaining,
+        "eta": None if remaining is None else duration(remaining),
+        "checkpointStep": progress.checkpoint_step,
+        "updateTime": to_time(datetime.fromtimestamp(progress.time, UTC)),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def duration(seconds: int) -> str:
+    """Two units for people: `3d 4h`, `4h 5m`, `5m 6s`, `6s`."""
+    units = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+    for index, (name, size) in enumerate(units):
+        if seconds >= size and index < len(units) - 1:
+            next_name, next_size = units[index + 1]
+            return f"{seconds // size}{name} {seconds % size // next_size}{next_name}"
+    return f"{seconds}s"

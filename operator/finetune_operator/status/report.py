@@ -1,0 +1,227 @@
+"""(job, plan, observed, now) -> the whole of status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from finetune_operator import names
+from finetune_operator.observe import Observed
+from finetune_operator.plan import PODS, Plan, State
+from finetune_operator.plan.run import output_dir
+from finetune_operator.spec import AttemptRecord, FineTuneJob, Violation, attempt_to_status, pods_to_status, to_time
+from finetune_operator.status.conditions import Condition, merge
+from finetune_operator.status.progress import shown
+from finetune_trainer.records import Progress
+
+ENDED = frozenset({State.SUCCEEDED, State.FAILED})
+ATTEMPTS_KEPT = 20
+"""Older records lose their log tails, so that a job of many attempts stays small."""
+
+READY_MESSAGES = {
+    State.QUEUED: "waiting in its queue",
+    State.STARTING: "its pods are starting",
+    State.RUNNING: "training",
+    State.RESTARTING: "the next attempt goes on from the last checkpoint",
+    State.SUSPENDED: "suspended; the checkpoint is kept",
+    State.SUCCEEDED: "trained",
+}
+
+
+def of(job: FineTuneJob, plan: Plan, observed: Observed, now: datetime) -> dict[str, Any]:
+    """The status of an accepted job."""
+    previous = job.recorded.status
+    records = _records(job, plan)
+    values = {
+        "observedGeneration": job.generation,
+        "state": plan.state.value,
+        "message": plan.message,
+        "attempt": plan.attempt,
+        "outputDir": output_dir(job, PODS),
+        "startTime": previous.get("startTime") or (to_time(now) if plan.attempt else None),
+        "admittedTime": to_time(plan.admitted) if plan.admitted else None,
+        "completionTime": _completion(plan, previous, now),
+        "progress": _progress(plan, observed, records, previous),
+        "attempts": [attempt_to_status(record) for record in records],
+        "pods": pods_to_status(plan.pods),
+        "conditions": merge(
+            previous.get("conditions", ()), _conditions(job, plan, observed, records), job.generation, now
+        ),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def rejected(
+    body: Mapping[str, Any], violations: tuple[Violation, ...], now: datetime, *, reason: str = "Invalid"
+) -> dict[str, Any]:
+    """The status of a job that the operator can't accept; what was known of earlier attempts stays."""
+    previous: Mapping[str, Any] = body.get("status") or {}
+    generation = int(body["metadata"].get("generation", 0))
+    message = "; ".join(str(violation) for violation in violations)
+    wanted = [
+        Condition(type=names.READY, status="False", reason=reason, message=message),
+        Condition(type=names.STALLED, status="True", reason=reason, message=message),
+        Condition(type=names.ACCEPTED, status="False", reason=reason, message=message),
+    ]
+    told = {condition.type for condition in wanted} | {names.RECONCILING}
+    kept = [condition for condition in previous.get("conditions", ()) if condition.get("type") not in told]
+    return {
+        **previous,
+        "observedGeneration": generation,
+        "state": State.REJECTED.value,
+        "message": message,
+        "conditions": merge(previous.get("conditions", ()), wanted, generation, now) + kept,
+    }
+
+
+def refused(
+    status: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime
+) -> dict[str, Any]:
+    """A status, told that the API server did not take a child: it is tried again, and people see why it waits."""
+    kept = [condition for condition in status["conditions"] if condition["type"] != names.RECONCILING]
+    wanted = Condition(type=names.RECONCILING, status="True", reason=reason, message=message)
+    return {
+        **status,
+        "message": message,
+        "conditions": kept + merge(status["conditions"], [wanted], generation, now),
+    }
+
+
+def _records(job: FineTuneJob, plan: Plan) -> tuple[AttemptRecord, ...]:
+    """Every attempt that has ended, each number once, the newest last."""
+    known = {record.number: record for record in job.recorded.attempts}
+    if plan.record is not None:
+        known.setdefault(plan.record.number, plan.record)
+    return tuple(known[number] for number in sorted(known))[-ATTEMPTS_KEPT:]
+
+
+def _completion(plan: Plan, previous: Mapping[str, Any], now: datetime) -> str | None:
+    """When the job ended; set once."""
+    if plan.state not in ENDED:
+        return None
+    return previous.get("completionTime") or to_time(now)
+
+
+def _progress(
+    plan: Plan, observed: Observed, records: tuple[AttemptRecord, ...], previous: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The newest post, or what was known before it; after success the outcome's last step."""
+    active = plan.state == State.RUNNING
+    if observed.progress is not None:
+        last_step = records[-1].step if plan.state == State.SUCCEEDED else None
+        return shown(_at_least(observed.progress, last_step), active=active)
+    known = dict(previous.get("progress") or {})
+    if not active:
+        known.pop("eta", None)
+        known.pop("remainingSeconds", None)
+    return known or None
+
+
+def _at_least(progress: Progress, step: int | None) -> Progress:
+    """The last post may be some steps older than the end of the run."""
+    return progress if step is None else replace(progress, step=max(progress.step, step))
+
+
+def _conditions(
+    job: FineTuneJob, plan: Plan, observed: Observed, records: tuple[AttemptRecord, ...]
+) -> list[Condition]:
+    """The visible list of conditions, in the order that people read them."""
+    candidates = (
+        _ready(plan),
+        _stalled(plan),
+        _accepted(job, observed),
+        _admitted(job, plan),
+        _pods_ready(plan),
+        _training(plan, observed),
+        _checkpoint(observed, records),
+        _suspended(job, plan),
+        _succeeded(plan, records),
+    )
+    return [condition for condition in candidates if condition is not None]
+
+
+def _ready(plan: Plan) -> Condition:
+    """True wherever the job is where it should be: a GitOps tool must not time out on a full queue."""
+    if plan.state == State.FAILED:
+        return Condition(type=names.READY, status="False", reason="Failed", message=plan.message)
+    return Condition(
+        type=names.READY, status="True", reason=plan.state.value, message=plan.message or READY_MESSAGES[plan.state]
+    )
+
+
+def _stalled(plan: Plan) -> Condition | None:
+    """Present only after a failure that needs a person."""
+    if plan.state != State.FAILED:
+        return None
+    return Condition(type=names.STALLED, status="True", reason="Failed", message=plan.message)
+
+
+def _accepted(job: FineTuneJob, observed: Observed) -> Condition:
+    """The spec is good; what it says against itself, or too late, is told here."""
+    if observed.frozen is not None and observed.frozen.spec_hash != job.spec_hash:
+        message = (
+            "model, datasets, training, output or world size were changed after attempt 1 had started: the run goes on"
+            " as it was frozen then; delete the job and apply it again, or use a new name, to train with the change"
+        )
+        return Condition(type=names.ACCEPTED, status="True", reason="ChangeIgnored", message=message)
+    return Condition(type=names.ACCEPTED, status="True", reason="Accepted", message="; ".join(job.notes))
+
+
+def _admitted(job: FineTuneJob, plan: Plan) -> Condition | None:
+    """Only for jobs with a queue."""
+    queue = job.spec.scheduling.queue
+    if queue is None:
+        return None
+    if plan.state == State.QUEUED:
+        return Condition(type=names.ADMITTED, status="False", reason="Waiting", message=f"in queue {queue}")
+    status = "True" if plan.admitted else "False"
+    return Condition(type=names.ADMITTED, status=status, reason="Admitted" if plan.admitted else "Waiting")
+
+
+def _pods_ready(plan: Plan) -> Condition:
+    """All ranks' pods run."""
+    if plan.state == State.RUNNING:
+        return Condition(type=names.PODS_READY, status="True", reason="AllRunning")
+    return Condition(type=names.PODS_READY, status="False", reason=plan.state.value, message=plan.message)
+
+
+def _training(plan: Plan, observed: Observed) -> Condition:
+    """Steps are being made."""
+    phase = observed.progress.phase if observed.progress else "starting"
+    if plan.state == State.RUNNING and phase in {"training", "evaluating", "saving"}:
+        return Condition(type=names.TRAINING, status="True", reason=phase.capitalize())
+    reason = phase.capitalize() if plan.state == State.RUNNING else plan.state.value
+    return Condition(type=names.TRAINING, status="False", reason=reason)
+
+
+def _checkpoint(observed: Observed, records: tuple[AttemptRecord, ...]) -> Condition | None:
+    """A complete checkpoint lies on the output volume; present once there is one."""
+    steps = [record.checkpoint_step for record in records if record.checkpoint_step is not None]
+    if observed.progress is not None and observed.progress.checkpoint_step is not None:
+        steps.append(observed.progress.checkpoint_step)
+    if not steps:
+        return None
+    message = f"checkpoint-{max(steps)}"
+    return Condition(type=names.CHECKPOINT_AVAILABLE, status="True", reason="Saved", message=message)
+
+
+def _suspended(job: FineTuneJob, plan: Plan) -> Condition | None:
+    """Present for jobs that are, or once were, suspended."""
+    if plan.state == State.SUSPENDED:
+        return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message="spec.runPolicy.suspend")
+    if any(record.reason == "Suspended" for record in job.recorded.attempts):
+        return Condition(type=names.SUSPENDED, status="False", reason="Resumed")
+    return None
+
+
+def _succeeded(plan: Plan, records: tuple[AttemptRecord, ...]) -> Condition:
+    """The bounded job's summary: Unknown while it is active."""
+    if plan.state == State.SUCCEEDED:
+        return Condition(type=names.SUCCEEDED, status="True", reason="Succeeded", message=plan.message)
+    if plan.state == State.FAILED:
+        return Condition(
+            type=names.SUCCEEDED, status="False", reason=records[-1].reason, message=plan.message
+        )
+    return Condition(type=names.SUCCEEDED, status="Unknown", reason=plan.state.value)

@@ -1,0 +1,228 @@
+"""Our own keyed work queue: at most one pass per job at a time, backoff per job, and a resync of all.
+
+Law: decides when a pass runs; does not know what a pass does. (kopf's timers and daemons would put a finalizer on
+every job, and kopf serialises events by object, so that a child's event would run beside its parent's.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from finetune_operator.cluster import ClusterError
+from finetune_operator.names import Key
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 120.0
+
+
+Pass = Callable[[Key], Awaitable[float | None]]
+"""Runs for a key; returns the seconds until the key needs another pass by itself, or None."""
+
+
+class Timer(Protocol):
+    """What `Clock.call_later` gives back."""
+
+    def cancel(self) -> None:
+        """Don't call any more."""
+
+    def when(self) -> float:
+        """The clock's time of the call."""
+
+
+class Clock(Protocol):
+    """The part of an event loop that tells and waits for the time; a running loop is one."""
+
+    def time(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    def call_later(self, delay: float, callback: Callable[[Key], object], key: Key, /) -> Timer:
+        """Call `callback(key)` after `delay` seconds."""
+
+
+class WorkQueue:
+    """Keys in, passes out.
+
+    Args:
+        concurrency: Passes at the same time, over all keys.
+        clock: The event loop unless a test brings its own.
+        finished: Told of every pass: its result ("ok", "error", "crash") and how many seconds it took.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        clock: Clock | None = None,
+        finished: Callable[[str, float], None] = lambda _result, _seconds: None,
+    ) -> None:
+        self._concurrency = concurrency
+        self._own_clock = clock
+        self._finished = finished
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._running: set[Key] = set()
+        self._again: set[Key] = set()
+        self._timers: dict[Key, Timer] = {}
+        self._failures: dict[Key, int] = {}
+        self._workers: list[asyncio.Task[None]] = []
+
+    def add(self, key: Key) -> None:
+        """Run a pass soon; during a pass of the same key: once more afterwards."""
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Run a pass in `seconds`, unless one starts before that; of two wishes the earlier one stands."""
+        known = self._timers.get(key)
+        if known is not None:
+            if known.when() <= self._clock.time() + seconds:
+                return
+            known.cancel()
+        self._timers[key] = self._clock.call_later(max(0.0, seconds), self._due, key)
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker."""
+        return len(self._queued)
+
+    @property
+    def alive(self) -> bool:
+        """The workers were started and none of them has ended."""
+        return bool(self._workers) and not any(worker.done() for worker in self._workers)
+
+    def start(self, one_pass: Pass) -> None:
+        """Start the workers in the running event loop; what was added before waits for them."""
+        self._workers = [
+            asyncio.create_task(self._work(one_pass), name=f"pass worker {index}")
+            for index in range(self._concurrency)
+        ]
+
+    async def stop(self) -> None:
+        """Cancel timers and workers; a pass that runs ends at its next await, and the next start repeats it."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def idle(self) -> None:
+        """Wait until no key is queued and no pass runs; timers don't count."""
+        await self._ready.join()
+
+    @property
+    def _clock(self) -> Clock:
+        return self._own_clock or asyncio.get_running_loop()
+
+    def _due(self, key: Key) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    async def _work(self, one_pass: Pass) -> None:
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._running.add(key)
+            timer = self._timers.pop(key, None)
+            if timer is not None:
+                timer.cancel()
+            try:
+                await self._run(one_pass, key)
+            finally:
+                self._running.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
+                self._ready.task_done()
+
+    async def _run(self, one_pass: Pass, key: Key) -> None:
+        """One pass, and when the next one comes."""
+        begin, result = self._clock.time(), "ok"
+        try:
+            requeue_after = await one_pass(key)
+        except ClusterError as error:
+            result, requeue_after = "error", self._backoff(key, error.retry_after)
+            logger.warning("%s: %s; next try in %.0f s", key, error, requeue_after)
+        except Exception:
+            result, requeue_after = "crash", self._backoff(key, None)
+            logger.exception("%s: a bug in a pass; next try in %.0f s", key, requeue_after)
+        else:
+            self._failures.pop(key, None)
+        self._finished(result, self._clock.time() - begin)
+        if requeue_after is not None:
+            self.add_after(key, requeue_after)
+
+    def _backoff(self, key: Key, retry_after: float | None) -> float:
+        """Doubles with each failure in a row; what the API server asks for comes first."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        return retry_after if retry_after is not None else min(FIRST_BACKOFF * 2**failures, LONGEST_BACKOFF)
+
+
+class Resync:
+    """Adds every job at start and then every `seconds`, whatever the watches say: a lost event costs no more.
+
+    Args:
+        keys: Lists the jobs.
+        add: Takes one.
+        seconds: Between two rounds; each wait is up to a tenth shorter or longer.
+        sleep: `asyncio.sleep` unless a test brings its own.
+        clock: Seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        keys: Callable[[], Awaitable[Iterable[Key]]],
+        add: Callable[[Key], None],
+        *,
+        seconds: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keys = keys
+        self._add = add
+        self._seconds = seconds
+        self._sleep = sleep
+        self._clock = clock
+        self._last = clock()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the rounds in the running event loop."""
+        self._task = asyncio.create_task(self._rounds(), name="resync")
+
+    async def stop(self) -> None:
+        """End the rounds."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def alive(self) -> bool:
+        """The rounds were started, go on, and the last one ended less than three periods ago.
+
+        An API server that does not answer is no reason to restart us: a round that failed has ended, too.
+        """
+        late = self._clock() - self._last > 3 * self._seconds
+        return self._task is not None and not self._task.done() and not late
+
+    async def _rounds(self) -> None:
+        while True:
+            try:
+                for key in await self._keys():
+                    self._add(key)
+            except ClusterError as error:
+                logger.warning("could not list the jobs: %s", error)
+            except Exception:
+                logger.exception("a bug in the resync, which ends with it")
+                raise
+            self._last = self._clock()
+            await self._sleep(self._seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter

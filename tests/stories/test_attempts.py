@@ -1,0 +1,119 @@
+"""The life of a job as attempts."""
+
+from __future__ import annotations
+
+import pytest
+from tests.stories.fake_cluster import FakeCluster
+from tests.stories.story import Story, job, nothing
+
+from finetune_operator.cluster import ClusterRefused, WebhookUnavailable
+
+BACKOFF = 3600.0
+"""Longer than any wait before an attempt."""
+
+
+def run(world: FakeCluster) -> None:
+    world.run()
+
+
+def later(world: FakeCluster) -> None:
+    world.advance(BACKOFF)
+
+
+async def test_a_job_runs_to_its_end() -> None:
+    story = Story(job(nodes=2))
+    await story.then(nothing, state="Starting", pytorchjobs=["demo-1"], configmaps=["demo-config", "demo-1"])
+    await story.then(run, state="Running", Ready="True", Succeeded="Unknown")
+    done = story.outcome("succeeded", "Completed", attempt=1, step=20)
+    await story.then(
+        lambda world: world.end("demo-1-master-0", done), state="Succeeded", Succeeded="True", Ready="True"
+    )
+    assert [line for line in story.world.log if line.startswith("delete ConfigMap demo-config")] == []
+
+
+async def test_a_failed_rank_restarts_all_of_them() -> None:
+    story = Story(job(nodes=2))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    lost = story.outcome("failed", "CudaError", attempt=1, node_rank=1, message="device lost", rank=1, step=7)
+    await story.then(lambda world: world.end("demo-1-worker-0", lost, exit_code=1, reason="Error"), state="Restarting")
+    (record,) = story.status["attempts"]
+    assert (record["reason"], record["rank"], record["step"]) == ("CudaError", 1, 7)
+    await story.then(later, state="Starting", pytorchjobs=["demo-2"], pods=["demo-2-master-0", "demo-2-worker-0"])
+
+
+async def test_the_record_is_written_before_anything_is_deleted() -> None:
+    story = Story(job())
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    failed = story.outcome("failed", "CudaError", attempt=1)
+    await story.then(lambda world: world.end("demo-1-master-0", failed, exit_code=1, reason="Error"))
+    lines = [line for line in story.world.log if line.startswith(("status", "delete"))]
+    first_delete = next(index for index, line in enumerate(lines) if line.startswith("delete"))
+    assert lines[first_delete - 1].startswith("status demo Restarting")
+
+
+async def test_a_pod_that_was_quietly_replaced_fails_the_attempt() -> None:
+    story = Story(job(nodes=2))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    await story.then(lambda world: world.vanish("demo-1-worker-0"), state="Restarting")
+    (record,) = story.status["attempts"]
+    assert record["reason"] == "PodReplaced"
+
+
+async def test_no_new_rank_stands_beside_a_terminating_one() -> None:
+    story = Story(job(nodes=2))
+    story.world.grace = True
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    failed = story.outcome("failed", "CudaError", attempt=1)
+    await story.then(lambda world: world.end("demo-1-master-0", failed, exit_code=1, reason="Error"))
+    await story.then(later, state="Restarting", pods=["demo-1-master-0", "demo-1-worker-0"])
+    await story.then(lambda world: world.finish_terminating(), pods=["demo-2-master-0", "demo-2-worker-0"])
+
+
+async def test_a_suspended_job_gives_its_nodes_back_and_goes_on_later() -> None:
+    story = Story(job(nodes=2))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    await story.then(story.edit(suspend=True), state="Suspended", pods=[], pytorchjobs=[])
+    await story.then(later, state="Suspended", pods=[])
+    await story.then(story.edit(suspend=False), state="Starting", pytorchjobs=["demo-2"])
+
+
+async def test_an_operator_that_restarts_in_the_middle_starts_nothing_twice() -> None:
+    story = Story(job(nodes=2))
+    await story.one_pass()
+    applied = [line for line in story.world.log if line.startswith("apply PyTorchJob")]
+    for _ in range(3):
+        await story.one_pass()
+    assert [line for line in story.world.log if line.startswith("apply PyTorchJob")] == applied
+    assert story.world.named("PyTorchJob") == ["demo-1"]
+
+
+@pytest.mark.parametrize("line", ["apply PyTorchJob", "status demo"])
+async def test_a_call_that_fails_is_made_good_by_the_next_pass(line: str) -> None:
+    story = Story(job())
+    story.world.troubles.append((line, WebhookUnavailable("no endpoints available for service")))
+    await story.one_pass()
+    assert story.errors
+    await story.then(nothing, state="Starting", pytorchjobs=["demo-1"])
+
+
+async def test_a_refusal_is_told_in_the_webhooks_words() -> None:
+    story = Story(job())
+    story.world.troubles.append(("apply PyTorchJob", ClusterRefused("exceeded quota: gpus")))
+    await story.one_pass()
+    assert "exceeded quota: gpus" in str(story.status["conditions"])
+
+
+async def test_a_new_job_waits_for_the_children_of_the_old_one() -> None:
+    story = Story(job(nodes=2))
+    story.world.grace = True
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    story.world.remove("FineTuneJob", "demo")
+    story.world.put(job(nodes=2))
+    await story.then(nothing, pytorchjobs=[])
+    await story.then(lambda world: world.finish_terminating(), pytorchjobs=["demo-1"])

@@ -1,0 +1,149 @@
+"""The map of docs/architecture.md as a test: which room may import which other room, and which third-party package.
+
+A new room without a line here fails, so the map can't fall behind the house. The standard library is free.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {
+    "finetune_operator": ROOT / "operator" / "finetune_operator",
+    "finetune_trainer": ROOT / "trainer_image" / "finetune_trainer",
+}
+CONTRACT = "trainer.config trainer.records"
+
+# room -> what it may import: rooms of ours (operator.x, trainer.x) and third-party packages
+ROOMS = {
+    "operator.names": "",
+    "operator.settings": "pydantic yaml",
+    "operator.spec": f"pydantic operator.names {CONTRACT}",
+    "operator.observe": "operator.names trainer.records",
+    "operator.checks": f"operator.names operator.settings operator.spec operator.observe operator.plan {CONTRACT}",
+    "operator.crd": f"pydantic yaml operator.names operator.spec {CONTRACT}",
+    "operator.plan": f"operator.names operator.settings operator.spec operator.observe trainer.deepspeed {CONTRACT}",
+    "operator.render": "yaml operator.names operator.plan operator.spec trainer.records",
+    "operator.status": "operator.names operator.spec operator.plan operator.observe trainer.records",
+    "operator.cluster": "aiohttp kubernetes operator.names operator.observe",
+    "operator.reconcile": "operator.checks operator.cluster operator.names operator.observe operator.plan operator.render"
+    " operator.settings operator.spec operator.status trainer.records",
+    "operator.workqueue": "operator.names operator.cluster",
+    "operator.metrics": "prometheus_client aiohttp operator.names",
+    "operator.intake": "aiohttp operator.names operator.cluster operator.observe trainer.records",
+    "operator.handlers": "kopf operator.names operator.settings",
+    "operator.program": "aiohttp operator.cluster operator.intake operator.metrics operator.names operator.reconcile"
+    " operator.settings operator.workqueue",
+    "operator.local": f"rich operator.names operator.observe operator.plan operator.render operator.settings operator.spec {CONTRACT}",
+    "operator.cli": f"rich yaml operator.checks operator.local operator.names operator.observe operator.plan operator.render"
+    f" operator.settings operator.spec {CONTRACT}",
+    "operator.__main__": "operator.handlers operator.program operator.settings",
+    "trainer.records": "",
+    "trainer.config": "pydantic yaml",
+    "trainer.deepspeed": "trainer.config",
+    "trainer.examples": "",
+    "trainer.data": "datasets numpy pyarrow transformers trainer.config trainer.examples trainer.records trainer.template",
+    "trainer.template": "yaml transformers trainer.examples",
+    "trainer.collate": "torch trainer.examples",
+    "trainer.model": "torch transformers peft deepspeed trainer.config trainer.failures",
+    "trainer.distributed": "torch deepspeed trainer.records trainer.failures trainer.context",
+    "trainer.failures": "torch trainer.config trainer.records",
+    "trainer.context": "trainer.config trainer.records",
+    "trainer.checkpoints": "trainer.config trainer.context trainer.failures trainer.records",
+    "trainer.stopping": "torch transformers trainer.context trainer.records",
+    "trainer.progress": "rich transformers trainer.context trainer.failures trainer.records",
+    "trainer.artifacts": "torch transformers matplotlib trainer.config trainer.context trainer.records trainer.checkpoints",
+    "trainer.stages": "torch transformers trainer.config trainer.model trainer.collate trainer.deepspeed trainer.data",
+    "trainer.train": "transformers torch trainer.artifacts trainer.checkpoints trainer.config trainer.context trainer.data"
+    " trainer.distributed trainer.failures trainer.model trainer.progress trainer.records trainer.stages trainer.stopping"
+    " trainer.template",
+    "trainer.chat": "torch transformers peft rich",
+    "trainer.supervise": "trainer.records",
+    "trainer.cli": "rich operator.cli trainer.chat trainer.config trainer.context trainer.failures trainer.records trainer.supervise"
+    " trainer.train",
+    "trainer.__main__": "trainer.cli",
+}
+
+
+def room_of(module: str) -> str:
+    """`finetune_operator.render.pytorchjob` -> `operator.render`; `torch.nn` -> `torch`."""
+    parts = module.split(".")
+    if parts[0] in PACKAGES:
+        return f"{parts[0].removeprefix('finetune_')}.{parts[1]}" if len(parts) > 1 else parts[0]
+    return parts[0]
+
+
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside a function."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = node.module or ""
+            if module in PACKAGES:
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+def offences(module: str, source: str) -> list[str]:
+    """Imports of one file that its room's line does not allow."""
+    room = room_of(module)
+    allowed = set(ROOMS[room].split()) | {room, "operator", "trainer"}
+    wanted = {room_of(name) for name in imports_of(ast.parse(source))}
+    return sorted(name for name in wanted - allowed if name not in sys.stdlib_module_names and name != "__future__")
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Every module of both packages."""
+    found = []
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            name = ".".join((package, *(part for part in parts if part != "__init__")))
+            if name != package:
+                found.append((name, path))
+    return found
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_follow_the_map(module: str, path: Path) -> None:
+    assert offences(module, path.read_text()) == [], f"{module} may import: {ROOMS[room_of(module)]}"
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "offence"),
+    [
+        ("finetune_operator.plan.run", "import torch", "torch"),
+        ("finetune_operator.cluster", "import kopf", "kopf"),
+        ("finetune_trainer.config.parse", "from transformers import TrainingArguments", "transformers"),
+        ("finetune_operator.render.pod", "from finetune_operator.cluster import Cluster", "operator.cluster"),
+        ("finetune_trainer.stages.sft", "def build():\n    from finetune_trainer import artifacts", "trainer.artifacts"),
+    ],
+)
+def test_the_map_refuses(module: str, line: str, offence: str) -> None:
+    assert offences(module, line) == [offence]
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_every_package_states_its_law(package: str) -> None:
+    folder = PACKAGES[package]
+    for init in folder.rglob("__init__.py"):
+        docstring = ast.get_docstring(ast.parse(init.read_text()))
+        assert docstring, f"{init.relative_to(ROOT)} has no docstring"
+
+
+def test_no_operator_package_hides_pythons_own() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    assert not [path for path in (ROOT / "tests").rglob("operator") if path.is_dir() and path.parent.name == "unit"]
+
+
+@pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc"])
+def test_no_room_has_a_name_that_says_nothing(name: str) -> None:
+    assert [path for folder in PACKAGES.values() for path in folder.rglob(f"{name}.py")] == []

@@ -1,0 +1,289 @@
+"""The policies at the door: each refuses what it is for, in words, and lets the rest through."""
+
+from typing import Any
+
+import pytest
+
+from finetune_operator.checks import CHECKS, check
+from finetune_operator.observe import Observed, ObservedClaim
+from finetune_operator.settings import NetworkProfile, Settings
+from finetune_operator.spec import FineTuneJob, parse
+
+SOURCES = "secretKeyRef, configMapKeyRef, fieldRef, resourceFieldRef"
+RWX, RWO, ROX = "ReadWriteMany", "ReadWriteOnce", "ReadOnlyMany"
+STRICT = Settings(network_profiles={"roce": NetworkProfile(), "tcp": NetworkProfile()})
+
+
+def job(**spec: Any) -> FineTuneJob:
+    small = {
+        "model": {"uri": "hf://HuggingFaceTB/SmolLM2-135M-Instruct"},
+        "datasets": [{"name": "identity"}],
+        "training": {"stage": "sft"},
+        "storage": {"output": {"claimName": "runs"}},
+    }
+    return parse({"metadata": {"name": "job", "namespace": "team-a"}, "spec": small | spec})
+
+
+def told(observed: Observed | None = None, settings: Settings = STRICT, **spec: Any) -> list[str]:
+    return [str(violation) for violation in check(job(**spec), observed or Observed(), settings)]
+
+
+def claim(*modes: str, name: str = "runs", found: bool = True) -> Observed:
+    return Observed(claims={name: ObservedClaim(name=name, found=found, access_modes=modes)})
+
+
+def overlay(template: dict[str, Any], settings: Settings = STRICT) -> list[str]:
+    return told(settings=settings, podTemplate=template)
+
+
+def test_a_good_job_passes_every_policy() -> None:
+    good = {
+        "training": {"stage": "sft", "template": "telechat2", "deepspeed": "zero3", "finetuning_type": "full"},
+        "resources": {"nodes": 4, "gpusPerNode": 8, "extra": {"rdma/hca": 1}},
+        "env": [
+            {"name": "NCCL_DEBUG", "value": "INFO"},
+            {"name": "TOKENIZERS_PARALLELISM", "value": "false"},
+            {"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "key"}}},
+        ],
+        "network": {"profile": "roce"},
+        "launcher": "deepspeed",
+        "export": {"merge": False},
+        "podTemplate": {
+            "metadata": {"annotations": {"a": "b"}, "labels": {"team": "a"}},
+            "spec": {
+                "volumes": [{"name": "scratch", "emptyDir": {}}],
+                "securityContext": {"runAsUser": 2000, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [
+                    {
+                        "name": "pytorch",
+                        "env": [{"name": "A", "value": "1"}],
+                        "securityContext": {"runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}},
+                    },
+                    {"name": "sidecar", "image": "logs", "command": ["tail"], "env": [{"name": "RANK", "value": "0"}]},
+                ],
+            },
+        },
+    }
+    assert told(claim(RWX), **good) == []
+    assert len(set(CHECKS)) == len(CHECKS)
+
+
+def test_a_claim_must_exist() -> None:
+    assert told(claim(found=False)) == ["spec.storage.output: there is no PersistentVolumeClaim runs in team-a"]
+
+
+def test_a_claim_that_was_not_observed_is_not_judged() -> None:
+    assert told(Observed(), resources={"nodes": 2}) == []
+
+
+@pytest.mark.parametrize("mode", [RWO, "ReadWriteOncePod"])
+def test_a_claim_of_one_node_does_not_serve_two(mode: str) -> None:
+    [refusal] = told(claim(mode), resources={"nodes": 2})
+    assert refusal == (
+        f"spec.storage.output: the claim runs is {mode} and can't serve 2 nodes; name a ReadWriteMany claim, "
+        "or write spec.resources.nodes: 1"
+    )
+    assert told(claim(mode), resources={"nodes": 1}) == []
+    assert told(claim(mode, RWX), resources={"nodes": 2}) == []
+
+
+def test_data_may_be_read_only() -> None:
+    spec = {"datasets": [{"name": "a", "uri": "pvc://data/a.json"}], "resources": {"nodes": 2}}
+    assert told(claim(ROX, name="data"), **spec) == []
+    [refusal] = told(claim(RWO, name="data"), **spec)
+    assert refusal.startswith("spec.datasets[0].uri: the claim data is ReadWriteOnce and can't serve 2 nodes")
+    assert "ReadWriteMany or ReadOnlyMany" in refusal
+
+
+def test_the_output_must_be_writable() -> None:
+    assert told(claim(ROX)) == ["spec.storage.output: the claim runs is ReadOnlyMany; name one that can be written"]
+
+
+def test_several_nodes_need_a_shared_output() -> None:
+    [refusal] = told(resources={"nodes": 3}, storage={})
+    assert refusal.startswith(
+        "spec.storage.output: 3 nodes need one folder to write to: storage: {output: {claimName:"
+    )
+    assert told(resources={"nodes": 1}, storage={}) == []
+
+
+def test_nothing_is_ignored() -> None:
+    assert told(export={"merge": True}, resources={"gpuMemory": "80Gi"}) == [
+        "spec.export.merge: is not supported yet; leave it out",
+        "spec.resources.gpuMemory: is not supported yet; leave it out",
+    ]
+
+
+def test_the_template_must_be_known() -> None:
+    [refusal] = told(training={"template": "telechat3"})
+    assert refusal.startswith("spec.training.template: template 'telechat3' is not known; did you mean telechat2")
+
+
+def test_the_deepspeed_launcher_needs_deepspeed() -> None:
+    assert told(launcher="deepspeed") == [
+        "spec.launcher: deepspeed needs spec.training.deepspeed, e.g. zero3; or write launcher: torchrun"
+    ]
+
+
+def test_the_network_profile_must_be_known() -> None:
+    assert told(network={"profile": "rocev"}) == [
+        "spec.network.profile: there is no network profile rocev; did you mean roce?; known: roce, tcp"
+    ]
+    [refusal] = told(network={"profile": "x"}, settings=Settings())
+    assert refusal.endswith("known: none")
+
+
+def test_a_resource_is_said_once() -> None:
+    assert told(resources={"gpusPerNode": 1, "extra": {"nvidia.com/gpu": 2, "cpu": 3}}) == [
+        "spec.resources.extra.nvidia.com/gpu: say it as spec.resources.gpusPerNode",
+        "spec.resources.extra.cpu: say it as spec.resources.cpu",
+    ]
+
+
+def test_gpus_that_are_asked_for_are_used() -> None:
+    [refusal] = told(resources={"gpusPerNode": 8}, training={"use_cpu": True})
+    assert refusal.startswith("spec.training.use_cpu: leaves 8 GPUs of each node idle")
+    assert told(resources={"gpusPerNode": 0}, training={"use_cpu": True}) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "refusal"),
+    [
+        ({"name": "A"}, "spec.env[0]: must have exactly one of value and valueFrom"),
+        ({"name": "A", "value": "1", "valueFrom": {}}, "spec.env[0]: must have exactly one of value and valueFrom"),
+        ({"value": "1"}, "spec.env[0].name: must be the name of a variable, e.g. NCCL_DEBUG"),
+        ({"name": "A=B", "value": "1"}, "spec.env[0].name: must be the name of a variable, e.g. NCCL_DEBUG"),
+        ({"name": "A", "value": 1}, 'spec.env[0]: value must be text; put it in quotation marks, e.g. value: "1"'),
+        ({"name": "A", "val": "1"}, "spec.env[0]: unknown field val; known here: name, value, valueFrom"),
+        ({"name": "A", "valueFrom": {"secretRef": {}}}, f"spec.env[0]: valueFrom must have exactly one of {SOURCES}"),
+    ],
+)
+def test_an_entry_of_env_is_well_formed(entry: dict[str, Any], refusal: str) -> None:
+    assert told(env=[entry]) == [refusal]
+
+
+def test_a_variable_is_said_once() -> None:
+    assert told(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]) == [
+        "spec.env[1].name: A is there twice"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["FINETUNE_ATTEMPT", "PET_NNODES", "MASTER_ADDR", "RANK", "LOCAL_RANK", "WORLD_SIZE", "NNODES"]
+)
+def test_the_launchs_variables_are_not_the_users(name: str) -> None:
+    [refusal] = told(env=[{"name": name, "value": "1"}])
+    assert refusal.startswith(f"spec.env[0].name: {name} is set for every rank by the launch")
+
+
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "WANDB_API_KEY", "DB_PASSWORD", "AWS_SECRET_ACCESS_KEY", "MY_SECRET", "hf_token"]
+)
+def test_a_secret_comes_by_reference_and_is_not_repeated(name: str) -> None:
+    [refusal] = told(env=[{"name": name, "value": "s3cr3t"}])
+    assert refusal.startswith(f"spec.env[0].value: {name} looks like a secret; write valueFrom: {{secretKeyRef:")
+    assert "s3cr3t" not in refusal
+
+
+@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "MONKEY", "HF_TOKEN_PATH", "KEYS", "RANKING"])
+def test_a_plain_name_is_no_secret(name: str) -> None:
+    assert told(env=[{"name": name, "value": "1"}]) == []
+
+
+HOST_PATH = {"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}}
+
+
+def test_a_host_path_needs_the_owners_word() -> None:
+    [refusal] = overlay(HOST_PATH)
+    assert refusal == (
+        "spec.podTemplate.spec.volumes[0].hostPath: hostPath is not allowed here; use a claim "
+        "(the operator's owner may set allow_host_path)"
+    )
+    assert overlay(HOST_PATH, Settings(allow_host_path=True)) == []
+
+
+def pod(**fields: Any) -> dict[str, Any]:
+    return {"spec": fields}
+
+
+def container(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "pytorch", **fields}]}}
+
+
+PRIVILEGE = [
+    (pod(hostNetwork=True), "hostNetwork"),
+    (pod(hostPID=True), "hostPID"),
+    (pod(hostIPC=True), "hostIPC"),
+    (pod(serviceAccountName="admin"), "serviceAccountName"),
+    (pod(serviceAccount="admin"), "serviceAccount"),
+    (pod(automountServiceAccountToken=True), "automountServiceAccountToken"),
+    (pod(volumes=[{"name": "t", "projected": {"sources": [{"serviceAccountToken": {}}]}}]), "volumes[0].projected"),
+    (pod(securityContext={"runAsUser": 0}), "securityContext.runAsUser"),
+    (pod(securityContext={"seccompProfile": {"type": "Unconfined"}}), "securityContext.seccompProfile"),
+    (
+        pod(initContainers=[{"name": "i", "securityContext": {"privileged": True}}]),
+        "initContainers[0].securityContext.privileged",
+    ),
+    (container(securityContext={"privileged": True}), "containers[0].securityContext.privileged"),
+    (
+        container(securityContext={"allowPrivilegeEscalation": True}),
+        "containers[0].securityContext.allowPrivilegeEscalation",
+    ),
+    (container(securityContext={"runAsUser": 0}), "containers[0].securityContext.runAsUser"),
+    (container(securityContext={"runAsNonRoot": False}), "containers[0].securityContext.runAsNonRoot"),
+    (container(securityContext={"seLinuxOptions": {"type": "spc_t"}}), "containers[0].securityContext.seLinuxOptions"),
+    (container(securityContext={"procMount": "Unmasked"}), "containers[0].securityContext.procMount"),
+    (container(securityContext={"capabilities": {"add": ["IPC_LOCK"]}}), "containers[0].securityContext.capabilities"),
+    (container(securityContext={"capabilities": {"drop": []}}), "containers[0].securityContext.capabilities"),
+    (container(ports=[{"containerPort": 1, "hostPort": 1}]), "containers[0].ports[0].hostPort"),
+]
+
+
+@pytest.mark.parametrize(("template", "path"), PRIVILEGE, ids=[path for _, path in PRIVILEGE])
+def test_privilege_needs_the_owners_word(template: dict[str, Any], path: str) -> None:
+    [refusal] = overlay(template)
+    assert refusal.startswith(f"spec.podTemplate.spec.{path}: ")
+    assert overlay(template, Settings(allow_privileged=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ({"containers": []}, "containers"),
+        ({"metadata": []}, "metadata"),
+        (pod(containers={}), "spec.containers"),
+        (pod(containers=[{"image": "x"}]), "spec.containers"),
+        (pod(volumes=["a"]), "spec.volumes"),
+        (pod(containers=[{"name": "pytorch", "$patch": "delete"}]), "spec.containers[0].$patch"),
+        (pod(securityContext=None), "spec.securityContext"),
+        (pod(volumes=None), "spec.volumes"),
+        (container(securityContext={"runAsNonRoot": None}), "spec.containers[0].securityContext.runAsNonRoot"),
+        (container(env=None), "spec.containers[0].env"),
+        (pod(restartPolicy="Always"), "spec.restartPolicy"),
+        (pod(terminationGracePeriodSeconds=1), "spec.terminationGracePeriodSeconds"),
+        (container(command=["sh"]), "spec.containers[0].command"),
+        (container(readinessProbe={}), "spec.containers[0].readinessProbe"),
+        (container(env=[{"name": "RANK", "value": "1"}]), "spec.containers[0].env[0].name"),
+        (container(env=[{"name": "A_TOKEN", "value": "1"}]), "spec.containers[0].env[0].value"),
+        ({"metadata": {"labels": {"finetune.dev/job-name": "b"}}}, "metadata.labels.finetune.dev/job-name"),
+    ],
+)
+def test_an_overlay_leaves_ours_alone(template: dict[str, Any], path: str) -> None:
+    [refusal] = overlay(template, Settings(allow_privileged=True, allow_host_path=True))
+    assert refusal.startswith(f"spec.podTemplate.{path}: ")
+
+
+def test_everything_is_told_at_once() -> None:
+    observed = claim(RWO)
+    spec = {
+        "resources": {"nodes": 2},
+        "network": {"profile": "ib"},
+        "env": [{"name": "RANK", "value": "0"}],
+        "podTemplate": HOST_PATH,
+    }
+    assert [line.partition(":")[0] for line in told(observed, **spec)] == [
+        "spec.network.profile",
+        "spec.storage.output",
+        "spec.env[0].name",
+        "spec.podTemplate.spec.volumes[0].hostPath",
+    ]

@@ -1,0 +1,207 @@
+"""Who may report progress, what is taken, and what is said to the others; over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from tests.stories.fake_cluster import FakeCluster
+from tests.stories.story import Story, job
+
+from finetune_operator import intake, names
+from finetune_operator.cluster import ClusterError, Speaker
+from finetune_operator.intake.protocol import from_kubeflow
+from finetune_operator.names import Key
+from finetune_operator.observe import Posted
+from finetune_trainer.records import Progress, to_kubeflow
+
+KEY = Key("default", "demo")
+URL = "/v1/namespaces/default/jobs/demo/progress"
+NOW = 1_800_000_000.0
+PROGRESS = Progress(
+    time=NOW - 1,
+    phase="training",
+    step=42,
+    total_steps=100,
+    epoch=1.5,
+    loss=0.75,
+    learning_rate=1e-5,
+    tokens_per_second=1234.5,
+    remaining_seconds=60,
+    checkpoint_step=40,
+)
+
+
+@dataclass
+class Scene:
+    """A running job, and the intake before it."""
+
+    world: FakeCluster
+    story: Story
+    client: Any = None
+    store: intake.ProgressStore = field(default_factory=intake.ProgressStore)
+    accepted: list[Key] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+
+    def token(self, pod: str, *, namespace: str = "default", uid: str | None = None) -> str:
+        """A token of a pod, as the API server will review it."""
+        known = self.world.objects.get(("Pod", namespace, pod))
+        found = uid or (known["metadata"]["uid"] if known else "uid-of-nobody")
+        self.world.tokens[f"token-of-{pod}-{found}"] = Speaker(namespace=namespace, pod=pod, uid=found)
+        return f"token-of-{pod}-{found}"
+
+    async def post(self, token: str | None, body: Any = None, url: str = URL) -> tuple[int, str]:
+        """(status, error)."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = await self.client.post(url, json=to_kubeflow(PROGRESS) if body is None else body, headers=headers)
+        return answer.status, (await answer.json()).get("error", "")
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    story = Story(job(nodes=2))
+    await story.rest()
+    found = Scene(world=story.world, story=story)
+    app = intake.app(found.world, found.store, found.accepted.append, found.answered.append, clock=lambda: NOW)
+    async with TestClient(TestServer(app)) as found.client:
+        yield found
+
+
+async def test_a_post_of_the_jobs_pod_is_kept_whole(scene: Scene) -> None:
+    assert await scene.post(scene.token("demo-1-master-0")) == (200, "")
+    uid = scene.story.body["metadata"]["uid"]
+    assert scene.store.get(KEY) == Posted(job_uid=uid, attempt=1, progress=PROGRESS)
+    assert scene.accepted == [KEY]
+    assert scene.answered == [200]
+
+
+@pytest.mark.parametrize("token", [None, "made-up"])
+async def test_without_a_valid_token_nobody_is_heard(scene: Scene, token: str | None) -> None:
+    status, error = await scene.post(token)
+    assert status == 401
+    assert "token" in error
+    assert scene.store.get(KEY) is None
+    assert scene.answered == [401]
+
+
+async def test_a_pod_of_another_namespace_is_refused_before_anything_is_looked_up(scene: Scene) -> None:
+    status, error = await scene.post(scene.token("demo-1-master-0", namespace="other", uid="x"))
+    assert (status, error) == (403, "a pod of namespace other can't speak for job default/demo")
+
+
+async def test_another_pod_of_the_same_namespace_is_refused(scene: Scene) -> None:
+    scene.world.put({"kind": "Pod", "metadata": {"name": "stranger", "namespace": "default"}, "status": {}})
+    status, error = await scene.post(scene.token("stranger"))
+    assert (status, error) == (403, "pod stranger is not a pod of the newest attempt of job default/demo")
+
+
+async def test_the_right_name_with_another_uid_is_refused(scene: Scene) -> None:
+    status, _ = await scene.post(scene.token("demo-1-master-0", uid="uid-of-an-earlier-pod"))
+    assert status == 403
+
+
+async def test_a_pod_of_an_older_attempt_is_refused(scene: Scene) -> None:
+    scene.world.grace = True
+    old = scene.token("demo-1-master-0")
+    jobs = scene.world.objects["PyTorchJob", "default", "demo-1"]
+    newer = {**jobs, "metadata": {**jobs["metadata"], "name": "demo-2"}}
+    newer["metadata"]["labels"] = {**jobs["metadata"]["labels"], names.LABEL_ATTEMPT: "2"}
+    scene.world.put(newer)
+    status, _ = await scene.post(old)
+    assert status == 403
+
+
+async def test_an_old_attempt_whose_token_is_remembered_never_overwrites_a_newer_post(scene: Scene) -> None:
+    old = scene.token("demo-1-master-0")
+    assert (await scene.post(old))[0] == 200
+    uid = scene.story.body["metadata"]["uid"]
+    newer = Posted(job_uid=uid, attempt=2, progress=PROGRESS)
+    scene.store.put(KEY, newer)
+    status, error = await scene.post(old)
+    assert (status, error) == (403, "a newer attempt of job default/demo runs than attempt 1")
+    assert scene.store.get(KEY) == newer
+
+
+async def test_unknown_ended_and_deleted_jobs_take_nothing(scene: Scene) -> None:
+    token = scene.token("demo-1-master-0")
+    assert await scene.post(token, url=URL.replace("demo", "nosuch")) == (404, "there is no job default/nosuch")
+    scene.story.body["status"]["conditions"] = [
+        {"type": names.SUCCEEDED, "status": "False", "reason": "Crashed"},
+    ]
+    assert await scene.post(token) == (409, "job default/demo has ended: Crashed")
+    scene.story.body["metadata"]["deletionTimestamp"] = scene.world.stamp()
+    assert await scene.post(token) == (410, "job default/demo is being deleted")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ([1], "trainerStatus"),
+        ({"trainerStatus": 3}, "trainerStatus"),
+        ({"trainerStatus": {"metrics": [{"name": "step", "value": "many"}]}}, "step: 'many'"),
+        ({"trainerStatus": {"metrics": [{"name": "step", "value": "-1"}]}}, "step: '-1'"),
+        ({"trainerStatus": {"metrics": [{"name": "phase", "value": "dancing"}]}}, "'dancing'"),
+        ({"trainerStatus": {"metrics": "loss"}}, "trainerStatus.metrics"),
+    ],
+)
+async def test_a_body_of_another_shape_is_a_bad_request(scene: Scene, body: Any, words: str) -> None:
+    status, error = await scene.post(scene.token("demo-1-master-0"), body)
+    assert status == 400
+    assert words in error
+
+
+async def test_a_body_that_is_no_json_and_one_that_is_too_large(scene: Scene) -> None:
+    headers = {"Authorization": f"Bearer {scene.token('demo-1-master-0')}"}
+    garbled = await scene.client.post(URL, data=b"{", headers=headers)
+    assert garbled.status == 400
+    large = await scene.client.post(URL, data=b" " * (64 * 1024 + 1), headers=headers)
+    assert (large.status, "error" in await large.json()) == (413, True)
+
+
+async def test_other_paths_and_verbs_answer_in_json_too(scene: Scene) -> None:
+    missing = await scene.client.post("/v2/nothing")
+    assert (missing.status, "error" in await missing.json()) == (404, True)
+    wrong = await scene.client.get(URL)
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+
+
+async def test_a_cluster_that_is_away_is_not_the_pods_fault(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_token: str) -> Speaker | None:
+        raise ClusterError("POST tokenreviews: connection refused")
+
+    monkeypatch.setattr(scene.world, "review", away)
+    answer = await scene.client.post(URL, json=to_kubeflow(PROGRESS), headers={"Authorization": "Bearer x"})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+
+
+async def test_a_token_is_reviewed_once_a_minute_not_once_a_post(scene: Scene) -> None:
+    token = scene.token("demo-1-master-0")
+    assert (await scene.post(token))[0] == 200
+    scene.world.tokens.clear()
+    assert (await scene.post(token))[0] == 200
+
+
+def test_numbers_come_back_as_they_were_sent() -> None:
+    assert from_kubeflow(to_kubeflow(PROGRESS), now=NOW) == PROGRESS
+
+
+def test_a_diverged_loss_arrives_as_nan() -> None:
+    body = {"trainerStatus": {"metrics": [{"name": "loss", "value": "nan"}]}}
+    loss = from_kubeflow(body, now=NOW).loss
+    assert loss is not None
+    assert loss != loss  # noqa: PLR0124 - only nan differs from itself
+
+
+def test_a_clock_that_runs_ahead_is_set_to_ours_and_what_is_too_much_is_left_out() -> None:
+    many = [{"name": f"extra-{number}", "value": "1"} for number in range(1000)]
+    body = {
+        "trainerStatus": {
+            "metrics": [{"name": "time", "value": str(NOW + 3600)}, *many, {"name": "loss", "value": "1"}]
+        }
+    }
+    progress = from_kubeflow(body, now=NOW)
+    assert progress.time == NOW
+    assert progress.loss is None
