@@ -1,4 +1,4 @@
-"""The records that operator, supervisor and trainer hand each other, and the names of the files and variables they use.
+"""The records that operator, supervisor and trainer hand each other, and the names of their files and variables.
 
 Law: standard library only; values with `to_json`/`from_json`, nothing that reads or writes a file.
 """
@@ -70,7 +70,7 @@ class Record:
         """
         raw = json.loads(text)
         if not isinstance(raw, dict):
-            raise ValueError(f"{cls.__name__}: expected a JSON object, got {type(raw).__name__}")
+            raise ValueError(f"{cls.__name__}: expected a JSON object")  # noqa: TRY004 - what a file says, not a type
         known = {field.name for field in dataclasses.fields(cls)}
         try:
             return cls(**{key: value for key, value in raw.items() if key in known})

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from finetune_trainer.context import Place, RunContext
+from finetune_trainer.distributed import World
+from finetune_trainer.progress import Reporter, screen
+from finetune_trainer.progress.speed import Moment, Speed
+from finetune_trainer.records import Heartbeat, Progress
+
+
+def test_a_resumed_run_counts_only_its_own_steps() -> None:
+    speed = Speed(total_steps=100)
+    speed.begin(Moment(step=50, seconds=1000.0, tokens=500_000))
+    assert (speed.tokens_per_second, speed.remaining_seconds) == (None, None)
+    speed.add(Moment(step=52, seconds=1004.0, tokens=502_000))
+    assert speed.tokens_per_second == 500
+    assert speed.remaining_seconds == 96
+    assert speed.elapsed == 4
+
+
+def test_the_estimate_follows_a_change_of_speed() -> None:
+    speed = Speed(total_steps=1000)
+    speed.begin(Moment(step=0, seconds=0.0, tokens=0))
+    for step in range(1, 101):
+        speed.add(Moment(step=step, seconds=step * 1.0, tokens=step))
+    for step in range(101, 201):
+        speed.add(Moment(step=step, seconds=100 + (step - 100) * 0.5, tokens=step))
+    assert speed.remaining_seconds == 400
+
+
+def test_figures_say_only_what_is_known() -> None:
+    begun = Progress(time=0, phase="training", step=0, total_steps=10)
+    assert screen.figures(begun) == []
+    under_way = Progress(
+        time=0, phase="training", step=4, total_steps=10, loss=1.23456, learning_rate=2e-4, tokens_per_second=12345.6,
+        remaining_seconds=3725,
+    )  # fmt: skip
+    assert screen.figures(under_way) == ["loss 1.2346", "lr 2.00e-04", "12,346 tokens/s", "1:02:05 left"]
+
+
+def test_rank_0_tells_the_progress_and_every_rank_is_alive(tmp_path: Path) -> None:
+    state = TrainerState(max_steps=4)
+    control, args = TrainerControl(), TrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True)
+    for rank in (0, 1):
+        context = RunContext(output_dir=tmp_path, run_dir=tmp_path, place=Place(rank=rank, local_rank=rank))
+        reporter = Reporter(context, World(rank=rank, local_rank=rank))
+        reporter.on_train_begin(args, state, control)
+        state.global_step, state.num_input_tokens_seen = 1, 800
+        reporter.on_step_end(args, state, control)
+        reporter.on_log(args, state, control, {"loss": 2.5, "learning_rate": 1e-4})
+        assert Heartbeat.from_json((tmp_path / f"heartbeat-{rank}.json").read_text()).step == 1
+    progress = Progress.from_json((tmp_path / "progress.json").read_text())
+    assert (progress.step, progress.total_steps, progress.loss, progress.percentage) == (1, 4, 2.5, 25)
+    assert not list(tmp_path.glob(".*")), "no drafts are left"
+
+
+def test_the_last_step_is_always_logged(tmp_path: Path) -> None:
+    reporter = Reporter(RunContext(output_dir=tmp_path, place=Place()), World(rank=1))
+    args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    logged = []
+    for step in (1, 2):
+        control = TrainerControl()
+        reporter.on_step_end(args, TrainerState(max_steps=2, global_step=step), control)
+        logged.append(control.should_log)
+    assert logged == [False, True]

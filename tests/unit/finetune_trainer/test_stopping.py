@@ -1,0 +1,45 @@
+import os
+import signal
+from pathlib import Path
+
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from finetune_trainer import records
+from finetune_trainer.context import Place, RunContext
+from finetune_trainer.distributed import World
+from finetune_trainer.stopping import Stopping
+
+
+def end_step(stopping: Stopping, tmp_path: Path, step: int) -> TrainerControl:
+    state, args = (
+        TrainerState(global_step=step, max_steps=10),
+        TrainingArguments(output_dir=str(tmp_path), use_cpu=True),
+    )
+    return stopping.on_step_end(args, state, TrainerControl())
+
+
+def test_the_file_ends_training_with_a_checkpoint(tmp_path: Path) -> None:
+    stopping = Stopping(RunContext(output_dir=tmp_path, run_dir=tmp_path, place=Place()), World())
+    assert not end_step(stopping, tmp_path, 3).should_training_stop
+    (tmp_path / records.STOP_FILE).touch()
+    control = end_step(stopping, tmp_path, 4)
+    assert (control.should_save, control.should_training_stop, stopping.stopped) == (True, True, True)
+
+
+def test_after_the_last_step_there_is_nothing_to_stop(tmp_path: Path) -> None:
+    (tmp_path / records.STOP_FILE).touch()
+    stopping = Stopping(RunContext(output_dir=tmp_path, run_dir=tmp_path, place=Place()), World())
+    end_step(stopping, tmp_path, 10)
+    assert not stopping.stopped
+
+
+def test_a_signal_is_a_wish_not_an_end(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    stopping = Stopping(RunContext(output_dir=tmp_path, place=Place()), World())
+    try:
+        stopping.listen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert end_step(stopping, tmp_path, 4).should_training_stop
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,13 @@
+"""Artifacts: all that a run leaves under output_dir, under LLaMA-Factory's names.
+
+Law: writes files that people and other tools read; decides nothing about training. Checkpoints belong to
+`checkpoints`.
+"""
+
+from __future__ import annotations
+
+from finetune_trainer.artifacts.completion import complete, end
+from finetune_trainer.artifacts.results import save, save_data_report
+from finetune_trainer.artifacts.trainer_log import TrainerLog
+
+__all__ = ["TrainerLog", "complete", "end", "save", "save_data_report"]

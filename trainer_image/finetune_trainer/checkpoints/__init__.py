@@ -1,0 +1,34 @@
+"""Checkpoints: which one to resume from, marking one complete, and fencing off an older attempt's ranks.
+
+Law: knows folders, marks and fences; not what is inside a checkpoint, nor when one is due. A checkpoint without a mark
+is torn: it is never resumed from, and only rotation among our own ever deletes one.
+"""
+
+from __future__ import annotations
+
+from finetune_trainer.checkpoints.find import (
+    Checkpoint,
+    check_world,
+    choose,
+    completed,
+    found,
+    has_weights,
+    latest,
+    look_at,
+    resume_from,
+)
+from finetune_trainer.checkpoints.keeper import Keeper, obsolete
+
+__all__ = [
+    "Checkpoint",
+    "Keeper",
+    "check_world",
+    "choose",
+    "completed",
+    "found",
+    "has_weights",
+    "latest",
+    "look_at",
+    "obsolete",
+    "resume_from",
+]

@@ -1,0 +1,186 @@
+"""The world of ranks: joining it, checking that it is the one the job said, and the few words ranks exchange.
+
+Law: the only room that starts torch.distributed or DeepSpeed's communication. Gradients are not its business.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from finetune_trainer.context import RunContext
+from finetune_trainer.failures import WorldMixed, WorldSizeMismatch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """This rank among the others. Its words travel over gloo on the CPU, so that they never wait for a GPU's queue."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    group: distributed.ProcessGroup | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Rank 0: writes files and speaks to people."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.group is not None:
+            distributed.barrier(group=self.group)
+
+    def sum(self, *values: float) -> list[float]:
+        """Each value summed over all ranks, in float64."""
+        if self.group is None:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(total, group=self.group)
+        return [float(value) for value in total]
+
+    def any(self, wish: bool) -> bool:  # noqa: FBT001 - the wish is all there is to say
+        """Whether any rank wishes it."""
+        return self.sum(float(wish))[0] > 0
+
+    def gather(self, value: Any) -> list[Any]:  # noqa: ANN401 - whatever can be pickled
+        """The value of every rank, by rank."""
+        if self.group is None:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value, group=self.group)
+        return values
+
+    @contextmanager
+    def first(self, *, shared: bool) -> Iterator[bool]:
+        """Rank 0 (or each node's first rank when the file system is not shared) goes first, the others follow.
+
+        Used around work whose result is cached on disk; says whether this rank went first. If the first one fails,
+        the others learn it from the connection that closes.
+        """
+        goes_first = self.rank == 0 if shared else self.local_rank == 0
+        if not goes_first:
+            self.barrier()
+        yield goes_first
+        if goes_first:
+            self.barrier()
+
+
+def join(context: RunContext, *, use_cpu: bool, deepspeed: bool, timeout: datetime.timedelta) -> World:
+    """Join the other ranks and check that they are the ones that the job said.
+
+    Raises:
+        WorldSizeMismatch: the launcher started another number of ranks.
+        WorldMixed: ranks of another attempt or job are among them.
+    """
+    _check_size(context.place.world_size, context)
+    _share_cores(context)
+    on_gpu = torch.cuda.is_available() and not use_cpu
+    if on_gpu:
+        torch.cuda.set_device(context.place.local_rank)
+    if deepspeed:
+        _join_with_deepspeed("nccl" if on_gpu else "gloo", timeout)
+    elif context.place.world_size > 1:
+        distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout)
+    if not distributed.is_initialized():
+        return World()
+    group = distributed.new_group(backend="gloo", timeout=timeout)
+    world = World(
+        rank=distributed.get_rank(),
+        size=distributed.get_world_size(),
+        local_rank=context.place.local_rank,
+        group=group,
+    )
+    _check_size(world.size, context)
+    check_members(world.gather(Member.of(context)))
+    return world
+
+
+def leave(world: World) -> None:
+    """Meet the others once more, then close the connections: the first rank's exit would end the others."""
+    world.barrier()
+    if world.group is not None:
+        distributed.destroy_process_group()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """What each rank says of itself when the world meets."""
+
+    rank: int
+    host: str
+    attempt: int
+    spec_hash: str
+
+    @classmethod
+    def of(cls, context: RunContext) -> Member:
+        """This process."""
+        return cls(
+            rank=context.place.rank, host=socket.gethostname(), attempt=context.attempt, spec_hash=context.spec_hash
+        )
+
+
+def check_members(members: list[Member]) -> None:
+    """Refuse a world in which a rank occurs twice, or in which attempts or specifications are mixed.
+
+    Raises:
+        WorldMixed: with who is who.
+    """
+    twice = [rank for rank, count in Counter(member.rank for member in members).items() if count > 1]
+    if twice or len({(member.attempt, member.spec_hash) for member in members}) > 1:
+        who = "; ".join(f"rank {m.rank} on {m.host}, attempt {m.attempt}, spec {m.spec_hash[:8]}" for m in members)
+        raise WorldMixed(f"the ranks that met do not belong together: {who}")
+
+
+def _check_size(size: int, context: RunContext) -> None:
+    expected = context.expected_world_size
+    if expected is None or size == expected:
+        return
+    said = f" (nodes {context.nodes} x processes {context.processes_per_node})" if context.nodes else ""
+    raise WorldSizeMismatch(
+        f"this rank joined a world of {size}, the job said {expected}{said}. Training would run as {size}-rank copies "
+        "beside each other, so it is refused: check that the launcher got the node count and the master's address"
+    )
+
+
+def _join_with_deepspeed(backend: str, timeout: datetime.timedelta) -> None:
+    """DeepSpeed's own communication must be up before the model loads: under ZeRO-3 it is loaded in shards."""
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    if "RANK" not in os.environ:  # without a launcher DeepSpeed would look for MPI
+        os.environ.update(alone, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))
+    import deepspeed
+    import deepspeed.ops
+
+    if backend == "gloo" and not shutil.which("c++") and not shutil.which("g++"):
+        # a shared-memory shortcut that is compiled at start; without it gloo does the work
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _share_cores(context: RunContext) -> None:
+    torch.set_num_threads(max(1, _cores() // context.place.local_world_size))
+
+
+def _cores() -> int:
+    """Cores that this container may use: a pod's limit is not visible in the CPU count."""
+    cores = len(os.sched_getaffinity(0))
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    quota, _, period = limit.read_text().partition(" ") if limit.exists() else ("max", "", "")
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))

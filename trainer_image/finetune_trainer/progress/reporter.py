@@ -1,0 +1,146 @@
+"""The reporter: one voice for a run, told by train.py which phase it is in and by transformers which step."""
+
+# ruff: noqa: ANN401, ARG002 - transformers calls every callback with the same arguments
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from finetune_trainer import atomic, records
+from finetune_trainer.context import RunContext
+from finetune_trainer.distributed import World
+from finetune_trainer.progress import screen
+from finetune_trainer.progress.speed import Moment, Speed
+from finetune_trainer.records import Heartbeat, Phase, Progress
+
+
+class Reporter(TrainerCallback):
+    """Heartbeats of every rank, progress.json of rank 0, and the screen."""
+
+    def __init__(self, context: RunContext, world: World) -> None:
+        self._run_dir = context.run_dir
+        self._context = context
+        self._world = world
+        self._screen = screen.of_rank(is_first=world.is_first, is_job=context.is_job)
+        self._speed = Speed(total_steps=0)
+        self._phase: Phase = "starting"
+        self._step = 0
+        self._epoch = 0.0
+        self._loss: float | None = None
+        self._learning_rate: float | None = None
+        self._checkpoint_step: int | None = None
+
+    @property
+    def speed(self) -> Speed:
+        """The run's speed so far."""
+        return self._speed
+
+    def say(self, text: str) -> None:
+        """One line for people, from rank 0."""
+        self._screen.say(text)
+
+    def phase(self, phase: Phase) -> None:
+        """The run enters a phase."""
+        self._phase = phase
+        self.beat()
+        self._write_progress()
+
+    def beat(self) -> None:
+        """This rank is alive."""
+        if self._run_dir is not None:
+            name = records.HEARTBEAT_FILE.format(local_rank=self._context.place.local_rank)
+            beat = Heartbeat(time=time.time(), phase=self._phase, step=self._step)
+            atomic.write_fleeting(self._run_dir / name, beat.to_json())
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Training starts, at step 0 or where the checkpoint left off."""
+        self._step = state.global_step
+        self._checkpoint_step = state.global_step or None
+        self._speed = Speed(total_steps=state.max_steps)
+        self._speed.begin(_moment(state))
+        self.phase("training")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """A step has ended; the last one is always logged, so that the final loss is known."""
+        self._phase = "training"
+        self._step = state.global_step
+        self._epoch = state.epoch or 0.0
+        self._speed.add(_moment(state))
+        self.beat()
+        self._write_progress()
+        self._screen.step(self._progress())
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+        return control
+
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A micro batch has ended: a long step is not a hang."""
+        self.beat()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Fresh figures."""
+        logs = logs or {}
+        if "loss" in logs:
+            self._loss = float(logs["loss"])
+            self._learning_rate = float(logs["learning_rate"])
+            self._write_progress()
+            self._screen.logged(self._progress())
+        elif "eval_loss" in logs:
+            self.say(f"eval  step {state.global_step}  eval_loss {logs['eval_loss']:.4f}")
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A batch was evaluated."""
+        self._phase = "evaluating"
+        self.beat()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A checkpoint is complete: the commit came before this call."""
+        self._checkpoint_step = state.global_step
+        self.beat()
+        self._write_progress()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Training has ended."""
+        self._screen.close()
+
+    def _progress(self) -> Progress:
+        training = self._phase not in ("starting", "data", "model")
+        return Progress(
+            time=time.time(),
+            phase=self._phase,
+            step=self._step,
+            total_steps=self._speed.total_steps,
+            epoch=self._epoch,
+            loss=self._loss,
+            learning_rate=self._learning_rate,
+            tokens_per_second=self._speed.tokens_per_second if training else None,
+            remaining_seconds=self._speed.remaining_seconds if training else None,
+            checkpoint_step=self._checkpoint_step,
+        )
+
+    def _write_progress(self) -> None:
+        if self._run_dir is not None and self._world.is_first:
+            atomic.write_fleeting(self._run_dir / records.PROGRESS_FILE, self._progress().to_json())
+
+
+def _moment(state: TrainerState) -> Moment:
+    return Moment(step=state.global_step, seconds=time.monotonic(), tokens=state.num_input_tokens_seen)

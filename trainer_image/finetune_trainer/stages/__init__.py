@@ -1,0 +1,29 @@
+"""Stages: one file per method, each a `build(...)` that returns a transformers Trainer, and what they share.
+
+Law: nothing here writes under output_dir or reads rows; what differs between methods lives here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from finetune_trainer.config import TrainConfig
+from finetune_trainer.failures import RunError
+from finetune_trainer.stages import sft
+from finetune_trainer.stages.arguments import arguments
+from finetune_trainer.stages.parts import Parts
+from finetune_trainer.stages.trainer import GlobalTrainer
+
+__all__ = ["GlobalTrainer", "Parts", "arguments", "build"]
+
+BUILDERS = {"sft": sft.build}
+
+
+def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
+    """The trainer of the configuration's stage.
+
+    Raises:
+        RunError: the stage is not built yet (the configuration refuses it before).
+    """
+    builder = BUILDERS.get(cfg.finetuning.stage)
+    if builder is None:
+        raise RunError(f"stage: {cfg.finetuning.stage} is not supported yet; supported: {', '.join(BUILDERS)}")
+    return builder(cfg, parts)

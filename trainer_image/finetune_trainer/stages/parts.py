@@ -1,0 +1,45 @@
+"""Parts: what every stage's trainer is put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from peft import PeftModel
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from finetune_trainer.checkpoints import Keeper
+from finetune_trainer.config import TrainConfig
+from finetune_trainer.data import Prepared
+from finetune_trainer.distributed import World
+from finetune_trainer.stages.order import Order
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """Everything is loaded; a stage adds its loss and its batches."""
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    data: Prepared
+    arguments: TrainingArguments
+    world: World
+    keeper: Keeper
+    callbacks: Sequence[TrainerCallback]
+
+    def order(self, cfg: TrainConfig) -> Order:
+        """The order of rows that the configuration asks for."""
+        args, training = self.arguments, cfg.training
+        grouped = training.group_by_length or training.train_sampling_strategy == "group_by_length"
+        in_order = cfg.finetuning.disable_shuffling or training.train_sampling_strategy == "sequential"
+        return Order(
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            shuffle=not in_order,
+            lengths=[len(ids) for ids in self.data.train["input_ids"]] if grouped else None,
+            global_batch=args.per_device_train_batch_size * args.gradient_accumulation_steps * self.world.size,
+        )

@@ -1,0 +1,137 @@
+"""The whole run on one screen: from a checked configuration to artifacts, the same on every rank."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import transformers
+from transformers.trainer_pt_utils import get_model_param_count
+
+from finetune_trainer import artifacts, checkpoints, data, distributed, failures, model, stages
+from finetune_trainer.checkpoints import Keeper
+from finetune_trainer.config import TrainConfig
+from finetune_trainer.context import RunContext
+from finetune_trainer.distributed import World
+from finetune_trainer.progress import Reporter
+from finetune_trainer.records import RunResult
+from finetune_trainer.stages import GlobalTrainer
+from finetune_trainer.stopping import Stopping
+
+
+def train(cfg: TrainConfig, context: RunContext) -> RunResult:
+    """Run one fine-tuning as this rank of it; returns when it is complete or was asked to stop.
+
+    Raises:
+        SystemExit: with code 1, when the run failed; the reason is printed and in error-<rank>.json.
+    """
+    with failures.told(context):
+        _be_quiet()
+        world = _join(cfg, context)
+        reporter = Reporter(context, world)
+        done = world.gather(checkpoints.completed(context))[0]
+        if done is not None:
+            result = RunResult(result="succeeded", step=done.step, train_loss=done.train_loss)
+        else:
+            result = _run(cfg, context, world, reporter)
+        reporter.say(_closing(result, context))
+        distributed.leave(world)
+        return artifacts.end(context, result)
+
+
+def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> RunResult:
+    stopping = Stopping(context, world)
+    keeper = Keeper(context=context, world=world, limit=cfg.training.save_total_limit)
+    resume = _resume_from(cfg, context, world)
+    keeper.claim()
+    trainer = _build(cfg, context, keeper, reporter, stopping)
+    reporter.say(_summary(cfg, trainer, world, resume))
+    if not context.is_job:
+        stopping.listen()
+    outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if stopping.stopped:
+        return RunResult(result="stopped", step=outcome.global_step, checkpoint_step=outcome.global_step)
+    reporter.phase("saving")
+    artifacts.save(trainer, cfg, world, metrics=outcome.metrics)
+    result = RunResult(
+        result="succeeded",
+        step=outcome.global_step,
+        checkpoint_step=keeper.last_step,
+        train_loss=outcome.training_loss,
+    )
+    artifacts.complete(context, world, result)
+    return result
+
+
+def _build(
+    cfg: TrainConfig, context: RunContext, keeper: Keeper, reporter: Reporter, stopping: Stopping
+) -> GlobalTrainer:
+    world = keeper.world
+    reporter.phase("data")
+    tokenizer = model.load_tokenizer(cfg)
+    with world.first(shared=cfg.data.data_shared_file_system) as goes_first:
+        prepared = data.build(cfg, tokenizer, reuse_cache=None if goes_first else True)
+    if world.is_first:
+        artifacts.save_data_report(prepared.report, context.output_dir)
+    reporter.phase("model")
+    args = stages.arguments(cfg, context)  # before the model: under ZeRO-3 it is loaded in shards
+    transformers.set_seed(args.seed)  # an adapter begins alike on all ranks
+    parts = stages.Parts(
+        model=model.load(cfg, tokenizer, device=args.device),
+        tokenizer=tokenizer,
+        data=prepared,
+        arguments=args,
+        world=world,
+        keeper=keeper,
+        callbacks=[reporter, artifacts.TrainerLog(context.output_dir, reporter), stopping],
+    )
+    return stages.build(cfg, parts)
+
+
+def _join(cfg: TrainConfig, context: RunContext) -> World:
+    return distributed.join(
+        context,
+        use_cpu=cfg.training.use_cpu,
+        deepspeed=bool(cfg.training.deepspeed),
+        timeout=datetime.timedelta(seconds=cfg.training.ddp_timeout),
+    )
+
+
+def _resume_from(cfg: TrainConfig, context: RunContext, world: World) -> Path | None:
+    """Rank 0's view of the volume decides for all."""
+    chosen = checkpoints.resume_from(context, cfg.training.resume_from_checkpoint)
+    resume: Path | None = world.gather(chosen)[0]
+    if resume is not None:
+        checkpoints.check_world(resume, world_size=world.size, deepspeed=bool(cfg.training.deepspeed))
+    return resume
+
+
+def _summary(cfg: TrainConfig, trainer: GlobalTrainer, world: World, resume: Path | None) -> str:
+    args = trainer.args
+    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * world.size
+    trained = get_model_param_count(trainer.model, trainable_only=True)  # type: ignore[no-untyped-call]
+    goes_on = f", goes on from {resume.name}" if resume else ""
+    return (
+        f"{cfg.finetuning.stage} {cfg.finetuning.finetuning_type}: {len(trainer.rows):,} rows, "
+        f"global batch {batch} on {world.size} rank{'s' if world.size > 1 else ''}, "
+        f"{trained:,} trained parameters{goes_on}"
+    )
+
+
+def _closing(result: RunResult, context: RunContext) -> str:
+    if result.result == "stopped":
+        return f"stopped at step {result.step}; the next run goes on from checkpoint-{result.checkpoint_step}"
+    loss = "" if result.train_loss is None else f", mean loss {result.train_loss:.4f}"
+    return f"done: {result.step} steps{loss}; the result is in {context.output_dir}"
+
+
+def _be_quiet() -> None:
+    """Our own lines tell what happens; the libraries' chatter would hide them. Errors still show."""
+    os.environ["DISABLE_KUBEFLOW_INTEGRATION"] = "TRUE"  # the supervisor posts progress, once
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning)
