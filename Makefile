@@ -10,12 +10,14 @@ quickstart: environment     ## train SmolLM2 on this machine and ask it who it i
 
 test: check                 ## everything that a change needs, the cluster tests among them
 	$(PYTEST) -m "not slow and not cluster"
+	$(RUN) -m tests.cluster.harness build
 	$(PYTEST) -m "cluster and not slow"
 
 test-fast: check            ## the same without a cluster
 	$(PYTEST) -m "not slow and not cluster"
 
 test-full: check            ## and what is slow: real images, chaos, scale
+	$(RUN) -m tests.cluster.harness build
 	$(PYTEST)
 
 check: environment          ## formatting, lint, types, generated files

@@ -1,7 +1,8 @@
 """Make `.venv`: the checkout itself, on top of a shared environment with every dependency at its exact version.
 
 The dependencies are 6 GB, so they are installed once for each set of versions, outside the checkout
-(`${XDG_CACHE_HOME:-~/.cache}/finetune-operator/venv-<key>`), and `.venv` points to them by a .pth file. Standard library only.
+(`${XDG_CACHE_HOME:-~/.cache}/finetune-operator/venv-<key>`), and `.venv` points to them by a .pth file.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ def freeze() -> None:
 def main() -> None:
     """Make `.venv` if it is not there, or stands for other versions."""
     if sys.argv[1:] == ["--freeze"]:
-        return freeze()
-    if sys.version_info < (3, 11):
+        freeze()
+        return
+    if sys.version_info < (3, 11):  # noqa: UP036 - this runs before anything has checked
         sys.exit(f"Python 3.11 or newer is needed, this is {platform.python_version()}: make PYTHON=python3.11 ...")
     made = ROOT / ".venv" / "key"
     if made.exists() and made.read_text() == key() and (cache_root() / f"venv-{key()}" / "complete").exists():

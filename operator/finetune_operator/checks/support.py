@@ -19,7 +19,7 @@ def not_supported_yet(job: FineTuneJob, _observed: Observed, _settings: Settings
 
 
 def datasets_alike(job: FineTuneJob, _observed: Observed, _settings: Settings) -> Iterable[Violation]:
-    """Either every data set brings its source, or training.dataset_dir knows them all: there is one dataset_info.json."""
+    """Either every data set brings its source, or training.dataset_dir knows them all: one dataset_info.json."""
     without = [index for index, dataset in enumerate(job.spec.datasets) if dataset.uri is None]
     if 0 < len(without) < len(job.spec.datasets):
         for index in without:

@@ -16,7 +16,6 @@ from finetune_operator.plan.run import RunPlan, run_plan
 from finetune_operator.settings import Settings
 from finetune_operator.spec import AttemptRecord, FineTuneJob
 
-
 LOOK_AGAIN_SECONDS = 5.0
 """For what ends without an event that names this job."""
 
@@ -79,7 +78,12 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
         record = _record(live, verdict, observed, now)
         state = _state_after(job, record)
         return Plan(
-            state=state, message=verdict.message, attempt=live.number, record=record, admitted=admitted, requeue_after=0
+            state=state,
+            message=verdict.message,
+            attempt=live.number,
+            record=record,
+            admitted=admitted,
+            requeue_after=0,
         )
     run = None if live.exists else run_plan(job, live.number, settings, frozen=observed.frozen)
     return Plan(
@@ -122,7 +126,9 @@ def _clear(job: FineTuneJob, last: AttemptRecord | None, leftovers: tuple[tuple[
     )
 
 
-def _start(job: FineTuneJob, last: AttemptRecord | None, observed: Observed, settings: Settings, now: datetime) -> Plan:
+def _start(
+    job: FineTuneJob, last: AttemptRecord | None, observed: Observed, settings: Settings, now: datetime
+) -> Plan:
     """The next attempt, unless the user or the backoff says not yet."""
     number = last.number + 1 if last else 1
     done = last.number if last else 0
@@ -138,9 +144,7 @@ def _start(job: FineTuneJob, last: AttemptRecord | None, observed: Observed, set
     wait = _backoff(job, settings, now)
     if wait > 0:
         message = f"attempt {number} starts in {wait:.0f} s; attempt {done} ended: {last.message if last else ''}"
-        return Plan(
-            state=State.RESTARTING, message=message, attempt=done, admitted=admitted, requeue_after=wait
-        )
+        return Plan(state=State.RESTARTING, message=message, attempt=done, admitted=admitted, requeue_after=wait)
     run = run_plan(job, number, settings, frozen=observed.frozen)
     state = State.QUEUED if run.suspended else State.STARTING
     return Plan(state=state, attempt=number, run=run, admitted=admitted)

@@ -87,16 +87,18 @@ def pod_failed(case: Case) -> Verdict | None:
 
 
 def init_gave_up(case: Case) -> Verdict | None:
-    """The training operator's init container waits 200 s for the master's name, then fails the pod: no attempt of ours."""
+    """The training operator's init container waits 200 s for the master's name, then fails: no attempt of ours."""
     for pod in case.attempt.pods:
         if pod.phase == "Failed" and pod.started is None and pod.outcome is None and pod.terminated is None:
-            message = f"pod {pod.name} gave up before the trainer started: {pod.message or 'its init container failed'}"
+            message = (
+                f"pod {pod.name} gave up before the trainer started: {pod.message or 'its init container failed'}"
+            )
             return Verdict(reason="InitGaveUp", message=message, counted=False, pod=pod)
     return None
 
 
 def pod_disturbed(case: Case) -> Verdict | None:
-    """A pod is gone, going, or another one: the training operator would put one fresh rank among stale ones."""
+    """A pod is gone, going, or another one: the training operator would put a fresh rank among stale ones."""
     seen = {pod.name: pod for pod in case.attempt.pods}
     for name, uid in case.job.recorded.pods.items():
         pod = seen.get(name)
@@ -188,7 +190,7 @@ def _ended_badly(pod: ObservedPod) -> bool:
 
 
 def _knows_least(pod: ObservedPod) -> tuple[bool, bool, bool, int]:
-    """Sort key: a record with a cause first, then the kubelet's word, then ranks that only lost their peer or stopped."""
+    """Sort key: a record with a cause first, then the kubelet's word, then ranks that lost their peer or stopped."""
     outcome = pod.outcome
     lost_peer = outcome is not None and outcome.reason == "PeerLost"
     stopped = outcome is not None and outcome.result == "stopped"

@@ -11,7 +11,8 @@ from finetune_operator.observe import Frozen
 from finetune_operator.settings import Settings
 from finetune_operator.spec import DATASET_SCHEMES, MODEL_SCHEMES, FineTuneJob, Location, claims, parse_location
 from finetune_operator.spec.types import Claim
-from finetune_trainer import config, deepspeed
+from finetune_trainer import config
+from finetune_trainer.deepspeed import resolve
 from finetune_trainer.records import CONFIG_DIR, CONTRACT_VERSION, DEEPSPEED_FILE, RunSpec
 
 
@@ -75,7 +76,7 @@ def run_plan(
     """Attempt `attempt` of a job, from the job alone; what attempt 1 froze wins over what would be planned today."""
     spec = job.spec
     profile = settings.network_profiles.get(spec.network.profile or "")
-    ds = deepspeed.resolve(job.training, world_size=spec.world_size)
+    ds = resolve(job.training, world_size=spec.world_size)
     return RunPlan(
         job=job,
         attempt=attempt,

@@ -76,9 +76,7 @@ def rejected(
     }
 
 
-def refused(
-    status: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime
-) -> dict[str, Any]:
+def refused(status: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
     """A status, told that the API server did not take a child: it is tried again, and people see why it waits."""
     kept = [condition for condition in status["conditions"] if condition["type"] != names.RECONCILING]
     wanted = Condition(type=names.RECONCILING, status="True", reason=reason, message=message)
@@ -176,8 +174,9 @@ def _admitted(job: FineTuneJob, plan: Plan) -> Condition | None:
         return None
     if plan.state == State.QUEUED:
         return Condition(type=names.ADMITTED, status="False", reason="Waiting", message=f"in queue {queue}")
-    status = "True" if plan.admitted else "False"
-    return Condition(type=names.ADMITTED, status=status, reason="Admitted" if plan.admitted else "Waiting")
+    if plan.admitted is None:
+        return Condition(type=names.ADMITTED, status="False", reason="Waiting")
+    return Condition(type=names.ADMITTED, status="True", reason="Admitted")
 
 
 def _pods_ready(plan: Plan) -> Condition:
@@ -221,7 +220,5 @@ def _succeeded(plan: Plan, records: tuple[AttemptRecord, ...]) -> Condition:
     if plan.state == State.SUCCEEDED:
         return Condition(type=names.SUCCEEDED, status="True", reason="Succeeded", message=plan.message)
     if plan.state == State.FAILED:
-        return Condition(
-            type=names.SUCCEEDED, status="False", reason=records[-1].reason, message=plan.message
-        )
+        return Condition(type=names.SUCCEEDED, status="False", reason=records[-1].reason, message=plan.message)
     return Condition(type=names.SUCCEEDED, status="Unknown", reason=plan.state.value)

@@ -1,0 +1,162 @@
+"""The cluster's programs, built once from their Go modules and cached by what goes into them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .layout import CHECKOUT, Layout
+from .process import command
+from .waiting import ClusterError
+
+SOURCES = CHECKOUT / "tests/cluster/binaries"
+# One setting of CGO_ENABLED and -trimpath for all: a change compiles the world again.
+FLAGS = ("-trimpath",)
+ENVIRONMENT = {"CGO_ENABLED": "0"}
+KUBERNETES_PARTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
+"""Names under which the one Kubernetes program is called."""
+MANIFESTS = "manifests.yaml"
+"""The training operator's, beside its program: the module cache may be cleaned."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """One Go program."""
+
+    name: str
+    module: str
+    """Folder with its go.mod, under `binaries/`."""
+    package: str = "."
+    ldflags: str = "-s -w"
+
+    @property
+    def source(self) -> Path:
+        return SOURCES / self.module
+
+    def key(self) -> str:
+        """Hash of the module's files and the flags."""
+        digest = hashlib.sha256(repr((self, FLAGS, ENVIRONMENT, platform.machine())).encode())
+        for file in sorted(self.source.iterdir()):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def folder(self, layout: Layout) -> Path:
+        return layout.cache / f"bin-{self.name}-{self.key()}"
+
+    def path(self, layout: Layout) -> Path:
+        return self.folder(layout) / self.name
+
+
+def required(module: str, dependency: str) -> str:
+    """The version of a dependency that a module's go.mod names."""
+    text = (SOURCES / module / "go.mod").read_text()
+    found = re.search(rf"^\s*{re.escape(dependency)} (v\S+)", text, re.MULTILINE)
+    assert found, f"{module}/go.mod does not require {dependency}"
+    return found[1]
+
+
+def _kubernetes_ldflags() -> str:
+    """Without these the server calls itself v0.0.0, and clients that look at its version go wrong."""
+    version = required("kubernetes", "k8s.io/kubernetes")
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    values = {
+        "component-base/version.gitVersion": version,
+        "component-base/version.gitMajor": major,
+        "component-base/version.gitMinor": minor,
+        "client-go/pkg/version.gitVersion": version,
+    }
+    return " ".join(["-s -w", *(f"-X k8s.io/{name}={value}" for name, value in values.items())])
+
+
+KUBERNETES = Program(name="k8s-all", module="kubernetes", ldflags=_kubernetes_ldflags())
+TRAINING_OPERATOR = Program(
+    name="training-operator",
+    module="training-operator",
+    package="github.com/kubeflow/training-operator/cmd/training-operator.v1",
+)
+COREDNS = Program(name="coredns", module="coredns")
+PAUSE = Program(name="pause", module="pause")
+PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE)
+
+
+def ensure(layout: Layout, say: Callable[[str], None]) -> None:
+    """Build what the cache lacks.
+
+    Raises:
+        ClusterError: no Go, or a build failed.
+    """
+    layout.cache.mkdir(parents=True, exist_ok=True)
+    with (layout.cache / "bin.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for program in PROGRAMS:
+            if not program.path(layout).exists():
+                _build(program, layout, say)
+        if not (TRAINING_OPERATOR.folder(layout) / MANIFESTS).exists():
+            _write_manifests(layout)
+
+
+def link(layout: Layout) -> None:
+    """Make the cluster's folder of programs, kubectl among them."""
+    layout.bin.mkdir(parents=True, exist_ok=True)
+    targets = {part: KUBERNETES.path(layout) for part in KUBERNETES_PARTS}
+    targets |= {program.name: program.path(layout) for program in (TRAINING_OPERATOR, COREDNS)}
+    for name, target in targets.items():
+        (layout.bin / name).unlink(missing_ok=True)
+        (layout.bin / name).symlink_to(target)
+
+
+def _build(program: Program, layout: Layout, say: Callable[[str], None]) -> None:
+    if shutil.which("go") is None:
+        raise ClusterError(
+            "the test cluster is built with Go: install 1.21 or newer (it fetches the version it needs)"
+        )
+    folder = program.folder(layout)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{program.name}.new"
+    say(f"building {program.name} (once; minutes when nothing is compiled yet)")
+    argv = ["go", "build", "-v", *FLAGS, "-ldflags", program.ldflags, "-o", str(draft), program.package]
+    _run_with_progress(program.name, argv, program.source, say)
+    draft.replace(program.path(layout))
+
+
+def _run_with_progress(name: str, argv: list[str], folder: Path, say: Callable[[str], None]) -> None:
+    """Run `go build -v`, which prints each package that it compiles; tell every 15 s how far it is."""
+    start = told = time.monotonic()
+    lines: list[str] = []
+    environment = {**os.environ, **ENVIRONMENT}
+    with subprocess.Popen(argv, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as build:
+        assert build.stderr is not None
+        for line in build.stderr:
+            lines.append(line)
+            if time.monotonic() - told > 15:
+                told = time.monotonic()
+                say(f"  {name}: {len(lines)} lines of go build, {told - start:.0f} s, now {line.strip()}")
+    if build.returncode:
+        raise ClusterError(f"go build of {name} failed:\n{''.join(lines[-30:])}")
+    say(f"  {name}: built in {time.monotonic() - start:.0f} s")
+
+
+def _write_manifests(layout: Layout) -> None:
+    """The training operator's standalone overlay, as upstream wrote it."""
+    dependency = "github.com/kubeflow/training-operator"
+    command("go", "-C", TRAINING_OPERATOR.source, "mod", "download", dependency)
+    module = command("go", "-C", TRAINING_OPERATOR.source, "list", "-m", "-f", "{{.Dir}}", dependency)
+    rendered = command(KUBERNETES.path(layout), "kubectl", "kustomize", f"{module}/manifests/overlays/standalone")
+    (TRAINING_OPERATOR.folder(layout) / MANIFESTS).write_text(rendered)
