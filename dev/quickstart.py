@@ -13,6 +13,7 @@ from quickstart_inputs import MODEL, claims
 QUESTION = "Who are you?"
 MANIFEST = ROOT / "examples" / "quickstart.yaml"
 WORKDIR = ROOT / "runs" / "quickstart"
+OUTPUT = WORKDIR / "claims" / "runs" / "default" / "quickstart"
 
 
 def main() -> None:
@@ -20,10 +21,11 @@ def main() -> None:
     started = time.monotonic()
     folders = claims()
     model = folders["models"] / MODEL
-    print(f"\n{QUESTION}\n  before: {answer(model)}\n", flush=True)
+    before = answer(model)
+    print(f"\n{QUESTION}\n  before: {before}\n", flush=True)
     train(folders)
-    adapter = next(WORKDIR.rglob("adapter_model.safetensors")).parent
-    print(f"\n{QUESTION}\n  before: {answer(model)}\n  after:  {answer(model, '--adapter', str(adapter))}\n")
+    adapter = OUTPUT / "saves/smollm2-135m/lora/sft"
+    print(f"\n{QUESTION}\n  before: {before}\n  after:  {answer(model, '--adapter', str(adapter))}\n")
     for label, file in (("adapter", "."), ("loss plot", "training_loss.png"), ("data report", "data_report.json")):
         path = adapter / file
         assert path.exists(), f"{path} is missing"

@@ -64,9 +64,8 @@ def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime
     last = records[-1] if records else None
     if last is not None and _is_final(job, last):
         return _finished(job, last, observed)
-    leftovers = _leftovers(observed)
-    if leftovers:
-        return _clear(job, last, leftovers)
+    if any(attempt.leftovers for attempt in observed.attempts):
+        return _clear(job, last, observed)
     return _start(job, last, observed, settings, now)
 
 
@@ -115,13 +114,13 @@ def _finished(job: FineTuneJob, last: AttemptRecord, observed: Observed) -> Plan
     )
 
 
-def _clear(job: FineTuneJob, last: AttemptRecord | None, leftovers: tuple[tuple[str, str], ...]) -> Plan:
+def _clear(job: FineTuneJob, last: AttemptRecord | None, observed: Observed) -> Plan:
     """Ranks of an old attempt must be gone before the next one starts."""
     return Plan(
         state=State.SUSPENDED if job.spec.run_policy.suspend else State.RESTARTING,
         message=last.message if last else "",
         attempt=last.number if last else 0,
-        obsolete=leftovers,
+        obsolete=tuple(child for attempt in observed.attempts for child in _deletable(attempt)),
         admitted=job.recorded.admitted,
     )
 
@@ -240,11 +239,7 @@ def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | No
     return max(0.0, min(waits)) if waits else None
 
 
-def _leftovers(observed: Observed) -> tuple[tuple[str, str], ...]:
-    """What ended attempts still have in the cluster."""
-    return tuple(child for attempt in observed.attempts for child in _deletable(attempt))
-
-
 def _deletable(attempt: ObservedAttempt) -> tuple[tuple[str, str], ...]:
-    """Children in the order to delete them: the PyTorchJob first, or the training operator makes its pods again."""
-    return tuple(sorted(attempt.leftovers, key=lambda child: child[0] != "PyTorchJob"))
+    """Children in the order to delete them; pods go with the PyTorchJob, which would make them again before that."""
+    ours = [child for child in attempt.leftovers if child[0] != "Pod"]
+    return tuple(sorted(ours, key=lambda child: child[0] != "PyTorchJob"))

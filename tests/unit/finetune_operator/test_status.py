@@ -32,7 +32,11 @@ def job(previous: dict[str, Any] | None = None, **fields: Any) -> FineTuneJob:
 
 
 def told(
-    plan: Plan, previous: dict[str, Any] | None = None, observed: Observed | None = None, now: datetime = NOW, **fields: Any
+    plan: Plan,
+    previous: dict[str, Any] | None = None,
+    observed: Observed | None = None,
+    now: datetime = NOW,
+    **fields: Any,
 ) -> dict[str, Any]:
     return status.of(job(previous, **fields), plan, observed or Observed(), now)
 

@@ -99,13 +99,18 @@ def test_an_attempt_whose_pytorchjob_was_not_created_yet_is_applied_again() -> N
 
 
 def test_what_attempt_1_froze_is_used_by_later_attempts() -> None:
-    made = make(job(recorded=recorded(record(finished=NOW - timedelta(hours=1)))), replace(seen(), frozen=seen(attempt()).frozen))
+    made = make(
+        job(recorded=recorded(record(finished=NOW - timedelta(hours=1)))),
+        replace(seen(), frozen=seen(attempt()).frozen),
+    )
     assert made.run is not None
     assert (made.run.attempt, made.run.image, made.run.freeze) == (2, "old:1", False)
 
 
 def test_the_pass_that_sees_a_failure_writes_it_down_and_deletes_nothing() -> None:
-    failed = pod(1, running=False, phase="Failed", terminated="Error", exit_code=1, outcome=outcome(node_rank=1, rank=1, step=7))
+    failed = pod(
+        1, running=False, phase="Failed", terminated="Error", exit_code=1, outcome=outcome(node_rank=1, rank=1, step=7)
+    )
     made = make(job(), seen(attempt(1, pod(0), failed)))
     assert made.state == State.RESTARTING
     assert made.record is not None
@@ -125,7 +130,9 @@ def test_backoff_doubles_up_to_its_limit(failures: int, seconds: int) -> None:
     records = [record(number) for number in range(1, failures + 1)]
     made = make(job(recorded=recorded(*records), policy={"maxAttempts": 10}), Observed())
     assert (made.state, made.run, made.requeue_after) == (State.RESTARTING, None, seconds)
-    later = make(job(recorded=recorded(*records), policy={"maxAttempts": 10}), Observed(), NOW + timedelta(seconds=seconds))
+    later = make(
+        job(recorded=recorded(*records), policy={"maxAttempts": 10}), Observed(), NOW + timedelta(seconds=seconds)
+    )
     assert later.run is not None
     assert later.run.attempt == failures + 1
 
@@ -220,7 +227,11 @@ def test_pods_that_do_not_start_give_their_nodes_back() -> None:
     late = pod(1, started=None, running=False, phase="Pending", waiting="Unschedulable: 0/2 nodes")
     wanted = job(scheduling={"startTimeoutSeconds": 300})
     early = make(wanted, seen(attempt(1, pod(0), late)))
-    assert (early.state, early.message, early.requeue_after) == (State.STARTING, "j-1-worker-0: Unschedulable: 0/2 nodes", 300)
+    assert (early.state, early.message, early.requeue_after) == (
+        State.STARTING,
+        "j-1-worker-0: Unschedulable: 0/2 nodes",
+        300,
+    )
     made = make(wanted, seen(attempt(1, pod(0), late)), NOW + timedelta(seconds=300))
     assert made.record is not None
     assert made.record.reason == "StartTimeout"
