@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
 
-.PHONY: quickstart test test-fast test-full check format golden crds constraints measures images cluster-up cluster-down cluster-status environment clean
+.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs measures images cluster-up cluster-down cluster-status environment clean
 
 quickstart: environment     ## train SmolLM2 on this machine and ask it who it is, before and after
 	$(RUN) dev/quickstart.py
@@ -38,6 +38,9 @@ crds: environment           ## write the CRD anew from the types
 
 constraints: environment    ## write the exact versions of this environment down
 	$(RUN) dev/environment.py --freeze
+
+bench-jobs: environment     ## 200 jobs at once on a real API server: seconds, and the operator's memory
+	$(RUN) -m benchmarks.many_jobs
 
 measures: environment       ## sizes of files and functions beside the house's measures
 	@$(RUN) dev/measures.py

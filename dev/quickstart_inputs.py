@@ -63,6 +63,8 @@ def fetch_model(target: Path) -> None:
     model.generation_config.eos_token_id = model.generation_config.pad_token_id = tokenizer.eos_token_id
     tokenizer.save_pretrained(target)
     model.save_pretrained(target)
+    for path in target.iterdir():
+        path.chmod(0o644)  # safetensors keeps its files to their owner, and pods run as another user
 
 
 def fetch_datasets(target: Path) -> None:

@@ -31,8 +31,8 @@ ROOMS = {
     "operator.render": "yaml operator.names operator.plan trainer.records",
     "operator.status": "operator.names operator.observe operator.plan operator.spec trainer.records",
     "operator.cluster": "aiohttp kubernetes operator.names operator.observe",
-    "operator.reconcile": "operator.checks operator.cluster operator.names operator.observe operator.plan operator.render"
-    " operator.settings operator.spec operator.status trainer.records",
+    "operator.reconcile": "operator.checks operator.cluster operator.names operator.observe operator.plan"
+    " operator.render operator.settings operator.spec operator.status trainer.records",
     "operator.workqueue": "operator.cluster operator.names",
     "operator.metrics": "aiohttp prometheus_client operator.names",
     "operator.intake": "aiohttp operator.cluster operator.names operator.observe trainer.records",
@@ -53,6 +53,7 @@ ROOMS = {
     " trainer.template",
     "trainer.collate": "torch trainer.examples",
     "trainer.atomic": "",
+    "trainer.quiet": "datasets torch transformers",
     "trainer.context": "trainer.config trainer.records",
     "trainer.failures": "trainer.atomic trainer.context trainer.records",
     "trainer.distributed": "deepspeed torch trainer.context trainer.failures",
@@ -65,11 +66,11 @@ ROOMS = {
     "trainer.artifacts": "matplotlib transformers yaml trainer.atomic trainer.config trainer.context trainer.data"
     " trainer.distributed trainer.progress trainer.records",
     "trainer.train": "transformers trainer.artifacts trainer.checkpoints trainer.config trainer.context trainer.data"
-    " trainer.distributed trainer.failures trainer.model trainer.progress trainer.records"
+    " trainer.distributed trainer.failures trainer.model trainer.progress trainer.quiet trainer.records"
     " trainer.stages trainer.stopping",
-    "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.template",
+    "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",
-    "trainer.cli": "rich operator.cli trainer.chat trainer.config trainer.context trainer.failures trainer.records"
+    "trainer.cli": "torch operator.cli trainer.chat trainer.config trainer.context trainer.failures trainer.records"
     " trainer.supervise trainer.train",
     "trainer.__main__": "trainer.cli",
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from finetune_operator import checks, observe, plan, render, spec, status
 from finetune_operator.cluster import Cluster, ClusterRefused, WebhookUnavailable
@@ -58,6 +58,10 @@ async def reconcile(
         await _report(key, cluster, body, status.refused(told, error.reason, str(error), job.generation, now))
         raise
     await _report(key, cluster, body, told)
+    if planned.record is not None:
+        kind: Literal["Normal", "Warning"] = "Warning" if planned.record.counted else "Normal"
+        text = f"attempt {planned.record.number} ended: {planned.record.message}"
+        await cluster.event(key, planned.record.reason, text, kind)
     return planned.requeue_after
 
 

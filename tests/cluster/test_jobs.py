@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster import jobs
+from tests.cluster import jobs, local_run
 from tests.cluster.harness.waiting import ClusterError
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.session import Cluster, SharedFolder
@@ -26,13 +26,12 @@ def inputs(operator: OperatorProcess, shared: SharedFolder) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unbroken(
-    cluster: Cluster, _operator: OperatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> dict[int, float]:
+def unbroken(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
     """Losses of a long run that nothing happened to, on this machine without a cluster."""
-    from tests.cluster import local_run
-
-    return local_run.losses_of(jobs.tiny("unbroken", training=LONG), tmp_path_factory.mktemp("unbroken"))
+    claim = tmp_path_factory.mktemp("shared")
+    jobs.make_inputs(claim)
+    wanted = jobs.tiny("unbroken", training=LONG)
+    return local_run.losses_of(wanted, {"shared": claim}, tmp_path_factory.mktemp("unbroken"))
 
 
 def test_two_nodes_train_together_and_status_tells_of_it(

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
-from finetune_trainer import template
+from finetune_trainer import quiet, template
 from finetune_trainer.failures import RunError
 from finetune_trainer.model.precision import DTYPE_ARGUMENT
 from finetune_trainer.model.sources import named
@@ -97,6 +97,7 @@ def load(model_dir: str, adapter_dir: str | None, *, max_new_tokens: int, templa
         ModelNotFound: the model or the adapter is not there.
         RunError: the model brings no chat template and none was named.
     """
+    quiet.hush()
     tokenizer, stop_ids = _tokenizer(model_dir, adapter_dir, template_name)
     arguments: dict[str, Any] = {DTYPE_ARGUMENT: "auto" if torch.cuda.is_available() else torch.float32}
     with named(model_dir, "model") as source:

@@ -20,7 +20,7 @@ import torch
 from torch import distributed
 
 from finetune_trainer.context import RunContext
-from finetune_trainer.failures import WorldMixed, WorldSizeMismatch
+from finetune_trainer.failures import DeviceMissing, WorldMixed, WorldSizeMismatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +83,10 @@ def join(context: RunContext, *, use_cpu: bool, deepspeed: bool, timeout: dateti
     Raises:
         WorldSizeMismatch: the launcher started another number of ranks.
         WorldMixed: ranks of another attempt or job are among them.
+        DeviceMissing: a rank has no GPU although the job gave it one.
     """
     _check_size(context.place.world_size, context)
+    _check_devices(context)
     _share_cores(context)
     on_gpu = torch.cuda.is_available() and not use_cpu
     if on_gpu:
@@ -152,6 +154,17 @@ def _check_size(size: int, context: RunContext) -> None:
         f"this rank joined a world of {size}, the job said {expected}{said}. Training would run as {size}-rank copies "
         "beside each other, so it is refused: check that the launcher got the node count and the master's address"
     )
+
+
+def _check_devices(context: RunContext) -> None:
+    """A pod whose driver or device plugin is broken would train on its CPUs, for months."""
+    wanted = context.place.local_world_size if context.gpus_per_node else 0
+    seen = torch.cuda.device_count()
+    if seen < wanted:
+        raise DeviceMissing(
+            f"the job gives each node {context.gpus_per_node} GPUs for {wanted} ranks, torch sees {seen} here: check "
+            "the node's driver and device plugin, and that the image's torch is built for it"
+        )
 
 
 def _join_with_deepspeed(backend: str, timeout: datetime.timedelta) -> None:

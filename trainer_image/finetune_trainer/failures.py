@@ -38,6 +38,13 @@ class WorldSizeMismatch(RunError):
     reason = "WorldSizeMismatch"
 
 
+class DeviceMissing(RunError):
+    """A GPU that the job was given is not there. Another attempt may get a sound node."""
+
+    reason = "DeviceMissing"
+    retryable = True
+
+
 class WorldMixed(RunError):
     """Ranks of different attempts met: a leftover of an old one. A new attempt starts all of them again."""
 

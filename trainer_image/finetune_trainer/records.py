@@ -96,6 +96,8 @@ class RunSpec(Record):
     """As the user wrote it; speaks about attempt 1 only."""
     hang_timeout_seconds: int
     grace_seconds: int
+    gpus_per_node: int = 0
+    """GPUs that each pod was given; a rank that can't see its own refuses to train on a CPU instead."""
     progress_url: str | None = None
     """Where the supervisor posts progress; None: nowhere."""
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import logging
-import os
-import warnings
 from pathlib import Path
 
 import transformers
 from transformers.trainer_pt_utils import get_model_param_count
 
-from finetune_trainer import artifacts, checkpoints, data, distributed, failures, model, stages
+from finetune_trainer import artifacts, checkpoints, data, distributed, failures, model, quiet, stages
 from finetune_trainer.checkpoints import Keeper
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.context import RunContext
@@ -29,7 +26,7 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
         SystemExit: with code 1, when the run failed; the reason is printed and in error-<rank>.json.
     """
     with failures.told(context):
-        _be_quiet()
+        quiet.hush()
         world = _join(cfg, context)
         reporter = Reporter(context, world)
         done = world.gather(checkpoints.completed(context))[0]
@@ -126,12 +123,3 @@ def _closing(result: RunResult, context: RunContext) -> str:
         return f"stopped at step {result.step}; the next run goes on from checkpoint-{result.checkpoint_step}"
     loss = "" if result.train_loss is None else f", mean loss {result.train_loss:.4f}"
     return f"done: {result.step} steps{loss}; the result is in {context.output_dir}"
-
-
-def _be_quiet() -> None:
-    """Our own lines tell what happens; the libraries' chatter would hide them. Errors still show."""
-    os.environ["DISABLE_KUBEFLOW_INTEGRATION"] = "TRUE"  # the supervisor posts progress, once
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", category=FutureWarning)

@@ -46,14 +46,15 @@ class Display:
 
     def show(self, progress: Progress | None) -> None:
         """What rank 0 wrote last, if it is news."""
-        if progress is None or _place(progress) == _place(self._last):
+        if progress is None or progress == self._last:
             return
+        news = self._last is None or (progress.phase, progress.loss) != (self._last.phase, self._last.loss)
         self._last = progress
         total = progress.total_steps or None
         self._bar.update(
             self._task, description=progress.phase, completed=progress.step, total=total, figures=figures(progress)
         )
-        if not self._console.is_terminal:
+        if news and not self._console.is_terminal:
             self.say(line(progress))
 
 
@@ -76,8 +77,3 @@ def figures(progress: Progress) -> str:
     if progress.remaining_seconds is not None:
         said.append(f"{timedelta(seconds=progress.remaining_seconds)} left")
     return ", ".join(said)
-
-
-def _place(progress: Progress | None) -> tuple[str, int, float | None] | None:
-    """What makes a record news: another phase, step or loss."""
-    return None if progress is None else (progress.phase, progress.step, progress.loss)

@@ -156,6 +156,7 @@ def run_spec(job: FineTuneJob, settings: Settings, paths: Paths) -> RunSpec:
         spec_hash=job.spec_hash,
         nodes=job.spec.resources.nodes,
         processes_per_node=job.spec.processes_per_node,
+        gpus_per_node=job.spec.resources.gpus_per_node,
         launcher=job.spec.launcher,
         output_dir=output_dir(job, paths),
         overwrite_output_dir=bool(job.training.training.overwrite_output_dir),

@@ -3,11 +3,12 @@ import datetime
 from pathlib import Path
 
 import pytest
+import torch
 
 from finetune_trainer import distributed
 from finetune_trainer.context import Place, RunContext
 from finetune_trainer.distributed import Member, World
-from finetune_trainer.failures import WorldMixed, WorldSizeMismatch
+from finetune_trainer.failures import DeviceMissing, WorldMixed, WorldSizeMismatch
 
 ONE = Member(rank=0, host="a", attempt=2, spec_hash="0123456789")
 
@@ -18,6 +19,13 @@ def test_a_world_of_the_wrong_size_is_refused_before_it_is_joined(tmp_path: Path
     )
     with pytest.raises(WorldSizeMismatch, match=r"a world of 8, the job said 32 \(nodes 4 x processes 8\)"):
         distributed.join(context, use_cpu=True, deepspeed=False, timeout=datetime.timedelta(seconds=1))
+
+
+def test_a_rank_without_the_gpu_that_it_was_given_does_not_train_on_the_cpu(tmp_path: Path) -> None:
+    local = Place(local_world_size=torch.cuda.device_count() + 1)
+    context = RunContext(output_dir=tmp_path, gpus_per_node=8, place=local)
+    with pytest.raises(DeviceMissing, match=r"8 GPUs for \d+ ranks, torch sees"):
+        distributed.join(context, use_cpu=False, deepspeed=False, timeout=datetime.timedelta(seconds=1))
 
 
 def test_alone_without_a_job_is_a_world_of_one(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_every_example_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_fault_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "job.yaml"
-    text = QUICKSTART.read_text().replace("learning_rate: ", "learning_rat: ").replace("_len: 256", "_len: none")
+    text = QUICKSTART.read_text().replace("learning_rate: ", "learning_rat: ").replace("_len: 128", "_len: none")
     file.write_text(text)
     assert call("validate", str(file)) == 1
     told = capsys.readouterr().err.splitlines()
