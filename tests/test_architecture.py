@@ -39,7 +39,7 @@ ROOMS = {
     "operator.handlers": "kopf operator.names operator.settings",
     "operator.program": "aiohttp operator.cluster operator.intake operator.metrics operator.names operator.reconcile"
     " operator.settings operator.workqueue",
-    "operator.__main__": "operator.handlers operator.program operator.settings",
+    "operator.__main__": "operator.cluster operator.handlers operator.program operator.settings",
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",
     "operator.cli": "rich yaml operator.checks operator.local operator.names operator.observe operator.plan"

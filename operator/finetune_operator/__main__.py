@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Iterator
 
 from finetune_operator import handlers
+from finetune_operator.cluster import ClusterError
 from finetune_operator.program import Program
 from finetune_operator.settings import Settings
 
@@ -15,7 +17,7 @@ def main() -> int:
     """Run the operator.
 
     Returns:
-        Exit status: 2 for wrong settings.
+        Exit status: 2 for wrong settings, 1 without a cluster.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # one line for every event, else
@@ -24,8 +26,22 @@ def main() -> int:
     except ValueError as error:
         print(f"finetune-operator: {error}", file=sys.stderr)
         return 2
-    asyncio.run(handlers.operate(settings, Program(settings)))
+    try:
+        asyncio.run(handlers.operate(settings, Program(settings)))
+    except Exception as error:
+        unreachable = next((cause for cause in _causes(error) if isinstance(cause, ClusterError)), None)
+        if unreachable is None:
+            raise
+        print(f"finetune-operator: {unreachable}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it: kopf wraps what its start-up raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 import yaml
+from small_manifest import manifest, refused, trained
 
 from finetune_operator.spec import (
     MODEL_SCHEMES,
-    FineTuneJob,
-    SpecInvalid,
     claims,
     parse,
     parse_location,
@@ -42,26 +41,6 @@ spec:
   runPolicy: {suspend: false, activeDeadlineSeconds: null, cleanPods: Running}
   podTemplate: {}
 """
-
-
-def manifest(**spec: Any) -> dict[str, Any]:
-    small = {
-        "model": {"uri": "hf://HuggingFaceTB/SmolLM2-135M-Instruct"},
-        "datasets": [{"name": "identity"}],
-        "training": {"stage": "sft"},
-        "storage": {"output": {"claimName": "runs"}},
-    }
-    return {"metadata": {"name": "job"}, "spec": {key: value for key, value in (small | spec).items() if value != {}}}
-
-
-def refused(body: dict[str, Any]) -> list[str]:
-    with pytest.raises(SpecInvalid) as caught:
-        parse(body)
-    return [str(violation) for violation in caught.value.violations]
-
-
-def trained(**spec: Any) -> FineTuneJob:
-    return parse(manifest(**spec))
 
 
 def test_the_manifest_of_the_first_users_is_accepted() -> None:

@@ -1,30 +1,7 @@
 """Who owns a key: the manifest's own fields, or a pasted YAML where they are silent."""
 
-from typing import Any
-
 import pytest
-
-from finetune_operator.spec import FineTuneJob, SpecInvalid, parse
-
-
-def manifest(**spec: Any) -> dict[str, Any]:
-    small = {
-        "model": {"uri": "hf://HuggingFaceTB/SmolLM2-135M-Instruct"},
-        "datasets": [{"name": "identity"}],
-        "training": {"stage": "sft"},
-        "storage": {"output": {"claimName": "runs"}},
-    }
-    return {"metadata": {"name": "job"}, "spec": {key: value for key, value in (small | spec).items() if value != {}}}
-
-
-def refused(body: dict[str, Any]) -> list[str]:
-    with pytest.raises(SpecInvalid) as caught:
-        parse(body)
-    return [str(violation) for violation in caught.value.violations]
-
-
-def trained(**spec: Any) -> FineTuneJob:
-    return parse(manifest(**spec))
+from small_manifest import manifest, refused, trained
 
 
 def test_the_manifests_own_fields_win_and_contradictions_are_told() -> None:
