@@ -45,6 +45,8 @@ async def operate(settings: Settings, program: Program) -> None:
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
+        # Unsaid, kopf asks who the user is, and an image's user has no name in many clusters.
+        identity=names.FIELD_MANAGER,  # type: ignore[arg-type]  # a NewType of str that kopf keeps to itself
     )
 
 
