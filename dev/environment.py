@@ -72,10 +72,10 @@ def checkout_environment(shared: Path) -> None:
     """`.venv` with this checkout in editable form, and the shared packages behind it."""
     target = ROOT / ".venv"
     shutil.rmtree(target, ignore_errors=True)
-    venv.create(target, with_pip=True)
+    venv.create(target, with_pip=False)  # pip would bring its own, older setuptools before the shared one
     pth = site_packages(target) / "shared-dependencies.pth"
     pth.write_text(f"{site_packages(shared)}\n")
-    pip = [target / "bin" / "python", "-m", "pip"]
+    pip = [shared / "bin" / "python", "-m", "pip", "--python", target / "bin" / "python"]
     run(*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ROOT)
     (target / "key").write_text(key())
 
