@@ -6,6 +6,7 @@ what the cluster did to a pod before the clocks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,7 +75,7 @@ def pod_failed(case: Case) -> Verdict | None:
     pod = min(failed, key=_knows_least)
     if pod.outcome is not None:
         return Verdict(
-            reason=pod.outcome.reason,
+            reason=_word(pod.outcome.reason),
             message=pod.outcome.message,
             retryable=pod.outcome.retryable,
             counted=pod.outcome.result != "stopped" or pod.disruption is None,
@@ -195,6 +196,11 @@ def _knows_least(pod: ObservedPod) -> tuple[bool, bool, bool, int]:
     lost_peer = outcome is not None and outcome.reason == "PeerLost"
     stopped = outcome is not None and outcome.result == "stopped"
     return (stopped, lost_peer, outcome is None and pod.terminated != "OOMKilled", pod.node_rank)
+
+
+def _word(reason: str) -> str:
+    """A reason as conditions may carry it: a termination message can hold anything."""
+    return reason if re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,62}", reason) else "Crashed"
 
 
 def _disrupted(pod: ObservedPod) -> Verdict:

@@ -17,8 +17,12 @@ from finetune_operator.status.progress import shown
 from finetune_trainer.records import Progress
 
 ENDED = frozenset({State.SUCCEEDED, State.FAILED})
-ATTEMPTS_KEPT = 20
+LONGEST_MESSAGE = 8192
+"""Characters; a status that the schema refuses would tell nothing at all."""
+TAILS_KEPT = 5
 """Older records lose their log tails, so that a job of many attempts stays small."""
+UNCOUNTED_KEPT = 100
+"""Of the attempts that do not count: a job may be drained or suspended as often as it likes. Failures are all kept."""
 
 READY_MESSAGES = {
     State.QUEUED: "waiting in its queue",
@@ -59,7 +63,7 @@ def rejected(
     """The status of a job that the operator can't accept; what was known of earlier attempts stays."""
     previous: Mapping[str, Any] = body.get("status") or {}
     generation = int(body["metadata"].get("generation", 0))
-    message = "; ".join(str(violation) for violation in violations)
+    message = "; ".join(str(violation) for violation in violations)[:LONGEST_MESSAGE]
     wanted = [
         Condition(type=names.READY, status="False", reason=reason, message=message),
         Condition(type=names.STALLED, status="True", reason=reason, message=message),
@@ -92,7 +96,10 @@ def _records(job: FineTuneJob, plan: Plan) -> tuple[AttemptRecord, ...]:
     known = {record.number: record for record in job.recorded.attempts}
     if plan.record is not None:
         known.setdefault(plan.record.number, plan.record)
-    return tuple(known[number] for number in sorted(known))[-ATTEMPTS_KEPT:]
+    records = [known[number] for number in sorted(known)]
+    forgotten = [record for record in records if not record.counted][:-UNCOUNTED_KEPT]
+    kept = [record for record in records if record not in forgotten]
+    return tuple(replace(record, log_tail="") for record in kept[:-TAILS_KEPT]) + tuple(kept[-TAILS_KEPT:])
 
 
 def _completion(plan: Plan, previous: Mapping[str, Any], now: datetime) -> str | None:

@@ -120,6 +120,23 @@ def test_an_attempts_record_is_kept_once() -> None:
     assert recorded_from_status(again).attempts == (record,)
 
 
+def test_every_failure_is_remembered_and_only_the_last_ones_with_their_logs() -> None:
+    entries = [
+        {"number": number, "reason": "Crashed", "message": "", "counted": number % 2 == 0, "logTail": "tail"}
+        for number in range(1, 301)
+    ]
+    said = told(Plan(state=State.RESTARTING, attempt=300), {"attempts": entries})["attempts"]
+    assert sum(entry["counted"] for entry in said) == 150
+    assert len(said) == 250
+    assert [entry["number"] for entry in said if "logTail" in entry] == [296, 297, 298, 299, 300]
+
+
+def test_a_refusal_is_cut_to_what_the_schema_takes() -> None:
+    many = tuple(Violation(path=f"spec.training.key_{number}", message="unknown key") for number in range(2000))
+    said = status.rejected({"metadata": {"name": "j", "generation": 1}}, many, NOW)
+    assert len(said["message"]) == 8192
+
+
 def test_a_change_after_the_start_is_told_not_carried_out() -> None:
     frozen = Frozen(spec_hash="another", contract=1, image="i:1")
     said = told(Plan(state=State.RUNNING, attempt=1), observed=Observed(frozen=frozen))

@@ -204,6 +204,13 @@ def test_the_cause_is_the_pod_that_knows_most() -> None:
     assert (made.record.reason, made.record.node) == ("OutOfMemory", "node1")
 
 
+def test_a_reason_that_is_no_word_does_not_reach_status() -> None:
+    odd = pod(0, terminated="Error", exit_code=1, outcome=outcome(reason="not a word; " * 100))
+    made = make(job(), seen(attempt(1, odd, pod(1))))
+    assert made.record is not None
+    assert made.record.reason == "Crashed"
+
+
 def test_suspending_writes_a_record_then_deletes_then_waits() -> None:
     wish = {"suspend": True}
     first = make(job(policy=wish), seen(attempt()))
