@@ -13,8 +13,8 @@ test: check                 ## everything that a change needs, the cluster tests
 	$(RUN) -m tests.cluster.harness build
 	$(PYTEST) -m "cluster and not slow"
 
-test-fast: check            ## the same without a cluster
-	$(PYTEST) -m "not slow and not cluster"
+test-fast: check            ## without a cluster and without training: under three minutes
+	$(PYTEST) -m "not slow and not cluster and not train"
 
 test-full: check            ## and what is slow: real images, chaos, scale
 	$(RUN) -m tests.cluster.harness build
