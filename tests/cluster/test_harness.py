@@ -123,7 +123,7 @@ def test_a_node_is_lost_and_comes_back(machine_cluster: Cluster) -> None:
         ("create", "pytorchjobs.kubeflow.org", "", True),
         ("patch", "finetunejobs.finetune.dev", "status", True),
         ("create", "tokenreviews.authentication.k8s.io", "", True),
-        ("get", "pods", "log", True),
+        ("get", "pods", "log", False),
         ("patch", "finetunejobs.finetune.dev", "", False),
         ("delete", "finetunejobs.finetune.dev", "", False),
         ("get", "secrets", "", False),
