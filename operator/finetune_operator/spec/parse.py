@@ -34,8 +34,6 @@ class FineTuneJob:
     """SHA-256 (16 hexadecimal digits) over what decides the result: model, data, training, output, world size."""
     notes: tuple[str, ...] = ()
     """What we read otherwise than it was written, for people; shown with the Accepted condition."""
-    deleting: bool = False
-    annotations: dict[str, str] = field(default_factory=dict)
     recorded: Recorded = field(default_factory=Recorded)
 
 
@@ -75,8 +73,6 @@ def _job(
         training=training,
         spec_hash=spec_hash(spec, training),
         notes=notes,
-        deleting=bool(metadata.get("deletionTimestamp")),
-        annotations=dict(metadata.get("annotations") or {}),
         recorded=recorded_from_status(body.get("status")),
     )
 

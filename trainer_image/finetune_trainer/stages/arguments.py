@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,11 +26,7 @@ OURS: Mapping[str, Any] = {
 
 
 def deepspeed_config(cfg: TrainConfig, context: RunContext) -> dict[str, Any] | None:
-    """DeepSpeed's configuration: a file (in a job the operator's ds.json) as it stands, or what a name stands for."""
-    said = cfg.training.deepspeed
-    if isinstance(said, str) and Path(said).is_file():
-        config: dict[str, Any] = json.loads(Path(said).read_text(encoding="utf-8"))
-        return config
+    """DeepSpeed's configuration: what a file (in a job ds.json) or the YAML says, or what a name stands for."""
     return deepspeed.resolve(cfg, world_size=context.expected_world_size or context.place.world_size)
 
 
