@@ -64,14 +64,17 @@ ROOMS = {
     "trainer.distributed": "deepspeed torch trainer.context trainer.failures",
     "trainer.checkpoints": "trainer.atomic trainer.context trainer.distributed trainer.failures trainer.records",
     "trainer.model": "peft torch transformers trainer.config trainer.failures trainer.template",
+    "trainer.losses": "torch trainer.examples",
+    "trainer.optimisers": "torch transformers trainer.config trainer.failures",
     "trainer.stages": "peft torch transformers trainer.checkpoints trainer.collate trainer.config trainer.context"
-    " trainer.data trainer.deepspeed trainer.distributed trainer.examples trainer.failures trainer.isolation",
+    " trainer.data trainer.deepspeed trainer.distributed trainer.examples trainer.failures trainer.isolation"
+    " trainer.losses trainer.model",
     "trainer.stopping": "transformers trainer.context trainer.distributed trainer.records",
     "trainer.progress": "rich transformers trainer.atomic trainer.context trainer.distributed trainer.records",
     "trainer.artifacts": "matplotlib transformers yaml trainer.atomic trainer.config trainer.context trainer.data"
     " trainer.distributed trainer.progress trainer.records",
     "trainer.train": "transformers trainer.artifacts trainer.checkpoints trainer.config trainer.context trainer.data"
-    " trainer.distributed trainer.failures trainer.model trainer.progress trainer.quiet trainer.records"
+    " trainer.distributed trainer.failures trainer.model trainer.optimisers trainer.progress trainer.quiet trainer.records"
     " trainer.saved_template trainer.stages trainer.stopping",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",

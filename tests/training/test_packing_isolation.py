@@ -37,7 +37,7 @@ from finetune_trainer.collate import Batch, Collator, IsolatedCollator, Layout
 from finetune_trainer.encode.encoder import EncodeOptions
 from finetune_trainer.encode.packing import sft_packer
 from finetune_trainer.encode.ragged import Ragged
-from finetune_trainer.stages.trainer import token_mean
+from finetune_trainer.stages.token_mean import next_token_loss
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
 
@@ -143,6 +143,10 @@ def test_the_4d_mask_isolates_too_but_forgets_sliding_windows(attention: str) ->
         assert apart < 1e-5 if kept_apart else apart > 0.5
 
 
+def sum_of(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+    return next_token_loss(outputs["logits"], labels, torch.ones(()))
+
+
 @pytest.mark.parametrize("layout", list(Layout))
 @pytest.mark.parametrize("prompt", [0.5, 0.0])
 def test_loss_and_gradients_are_those_of_the_rows_by_themselves(layout: Layout, prompt: float) -> None:
@@ -151,13 +155,11 @@ def test_loss_and_gradients_are_those_of_the_rows_by_themselves(layout: Layout, 
     model.gradient_checkpointing_enable({"use_reentrant": False})
     batch = isolated(layout)(sequences)
     labels = batch.pop("labels")
-    loss = token_mean(model(**batch), labels)
+    loss = sum_of(model(**batch), labels) / labels[:, 1:].ne(-100).sum()
     got = torch.autograd.grad(loss, list(model.parameters()))
     rows = [row for sequence in sequences for row in single(sequence)]
     learned = [int((labels[:, 1:] != -100).sum()) for _, labels in rows]
-    parts = [
-        token_mean(model(input_ids=ids), labels) * count for (ids, labels), count in zip(rows, learned, strict=True)
-    ]
+    parts = [sum_of(model(input_ids=ids), labels) for ids, labels in rows]
     expected = torch.stack(parts).sum() / sum(learned)
     assert abs(loss.item() - expected.item()) < 1e-6
     for one, other in zip(got, torch.autograd.grad(expected, list(model.parameters())), strict=True):

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from pathlib import Path
 
 import transformers
 from transformers.trainer_pt_utils import get_model_param_count
 
-from finetune_trainer import artifacts, checkpoints, data, distributed, failures, model, quiet, saved_template, stages
+from finetune_trainer import (
+    artifacts,
+    checkpoints,
+    data,
+    distributed,
+    failures,
+    model,
+    optimisers,
+    quiet,
+    saved_template,
+    stages,
+)
 from finetune_trainer.checkpoints import Keeper
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.context import RunContext
@@ -92,6 +104,8 @@ def _build(
         world=world,
         keeper=keeper,
         callbacks=[reporter, artifacts.TrainerLog(context.output_dir, reporter), stopping],
+        optimiser=functools.partial(optimisers.build, cfg, args),
+        device=args.device,
     )
     return stages.build(cfg, parts)
 

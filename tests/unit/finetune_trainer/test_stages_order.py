@@ -50,7 +50,7 @@ def test_grouping_by_length_puts_like_beside_like_and_the_longest_first() -> Non
 def test_a_blank_row_is_a_real_row_that_teaches_nothing() -> None:
     rows = WithBlank([{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}])
     assert len(rows) == 1
-    assert rows[1] == {"input_ids": [1, 2, 3], "labels": [-100, -100, -100]}
+    assert rows[1] == {"input_ids": [1, 2, 3], "labels": [-100, -100, -100], "weight": 0}
 
 
 def test_the_sampler_yields_its_epoch_and_knows_its_length() -> None:

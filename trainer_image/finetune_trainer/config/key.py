@@ -15,8 +15,10 @@ class KeyInfo:
 
     built: bool = True
     """False: only the default and `accepts` may be said; anything else is refused as not supported yet."""
+    refused: str = ""
+    """Why other values than the default and `accepts` are refused for good, and the nearest thing that works."""
     accepts: tuple[Any, ...] = ()
-    """Values beside the default that are built, or that change nothing."""
+    """Values beside the default that work, or that change nothing."""
     kept_in: str | None = None
     """The key holds a secret and is refused; the environment variable to keep it in instead."""
     null_counts: bool = False
@@ -33,6 +35,7 @@ class Facts(TypedDict, total=False):
     le: float
     lt: float
     built: bool
+    refused: str
     accepts: tuple[Any, ...]
     kept_in: str
     null_counts: bool

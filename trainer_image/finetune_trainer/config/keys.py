@@ -106,7 +106,10 @@ def _not_built(group: Group, said: set[str]) -> Iterator[Fault]:
     for name in said:
         definition, value = type(group).model_fields[name], getattr(group, name)
         noted = info(definition)
-        if noted.built or value == definition.default or value in noted.accepts:
+        if (noted.built and not noted.refused) or value == definition.default or value in noted.accepts:
+            continue
+        if noted.refused:
+            yield Fault(key=name, message=f"{_shown(value)}: {noted.refused}")
             continue
         works = [_shown(other) for other in (definition.default, *noted.accepts) if other not in (None, ())]
         rest = f"; what works: {', '.join(works)}" if works else "; leave it out"

@@ -36,7 +36,9 @@ def describe(field: FieldInfo) -> str:
     parts = [field.description or "", f"Default: {_plain(field.default)}."]
     if words:
         parts.append(f"One of: {', '.join(words)}.")
-    if not noted.built and not noted.kept_in:
+    if noted.refused:
+        parts.append(f"Refused: {noted.refused}.")
+    elif not noted.built and not noted.kept_in:
         works = ", ".join(_plain(value) for value in (field.default, *noted.accepts))
         parts.append(f"Not supported yet, except {works}." if noted.accepts else "Not supported yet.")
     return " ".join(parts)

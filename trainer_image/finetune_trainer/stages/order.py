@@ -104,7 +104,7 @@ class StreamedBatches(IterableDataset[list[Mapping[str, Any]]]):
 
 
 class WithBlank(Dataset[Mapping[str, Any]]):
-    """Rows, and after the last one a blank: a real row of which no token is learned."""
+    """Rows, and after the last one a blank: a real row of which no token is learned and whose weight is 0."""
 
     def __init__(self, rows: Any) -> None:  # noqa: ANN401 - a datasets.Dataset or a list
         self._rows = rows
@@ -119,4 +119,7 @@ class WithBlank(Dataset[Mapping[str, Any]]):
             row: Mapping[str, Any] = self._rows[index]
             return row
         first = self._rows[0]
-        return {**first, "labels": [IGNORE_INDEX] * len(first["input_ids"])}
+        blank = {name: [IGNORE_INDEX] * len(first[name]) for name in first if name.endswith("labels")}
+        if "input_ids" in first:
+            blank["labels"] = [IGNORE_INDEX] * len(first["input_ids"])  # documents bring no labels
+        return {**first, **blank, "weight": 0}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from peft import PeftModel
 from transformers import (
     PreTrainedModel,
@@ -31,6 +32,10 @@ class Parts:
     world: World
     keeper: Keeper
     callbacks: Sequence[TrainerCallback]
+    optimiser: Callable[[torch.nn.Module], torch.optim.Optimizer | None]
+    """Makes the optimiser when the model is ready; None: transformers' own, by its name in the arguments."""
+    device: torch.device
+    """Where a stage loads further models (reference, reward) to."""
 
     def order(self, cfg: TrainConfig) -> Order:
         """The order of rows that the configuration asks for."""

@@ -8,6 +8,7 @@ from finetune_trainer import isolation
 from finetune_trainer.collate import Collate, Collator
 from finetune_trainer.config import TrainConfig, zero
 from finetune_trainer.stages.parts import Parts
+from finetune_trainer.stages.token_mean import TokenMean
 from finetune_trainer.stages.trainer import GlobalTrainer
 
 
@@ -17,7 +18,9 @@ def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
     Raises:
         PackedRowsLeak: neat_packing is asked for, and this model does not keep packed rows apart.
     """
-    return GlobalTrainer(parts, collator=_collator(cfg, parts), order=parts.order(cfg))
+    return GlobalTrainer(
+        parts, objective=TokenMean(parts.model), collator=_collator(cfg, parts), order=parts.order(cfg)
+    )
 
 
 def _collator(cfg: TrainConfig, parts: Parts) -> Collate:

@@ -3,22 +3,22 @@
 Uses only what transformers 4.53 and 5 both have. What it changes, and why:
 
 - the rows of a step do not depend on how the global batch is split (`order`);
-- losses are means over the learned tokens of the global batch, for models of any kind, also remote code whose
-  forward knows no `num_items_in_batch`;
+- losses are means over the items of the global batch (learned tokens, pairs, rows), as the stage's objective says,
+  in training and in evaluation;
 - the logged loss is the unrounded mean of all ranks (transformers 4 rounds to four digits), and never hides a NaN;
 - a checkpoint counts when all ranks have written it and the attempt still owns the volume; rotation comes after that.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
@@ -29,19 +29,22 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_utils import EvalLoopOutput
 
 from finetune_trainer.collate import Collate, tokens
 from finetune_trainer.data import Stream
-from finetune_trainer.examples import IGNORE_INDEX
 from finetune_trainer.failures import LossNotFinite
+from finetune_trainer.stages.objective import Meter, Objective
 from finetune_trainer.stages.order import GlobalBatches, Order, Split, StreamedBatches, WithBlank
 from finetune_trainer.stages.parts import Parts
 
 
 class GlobalTrainer(Trainer):
-    """See the module. A stage says how rows become batches, and in which order they come."""
+    """See the module. A stage says what is minimised, how rows become batches, and in which order they come."""
 
-    def __init__(self, parts: Parts, *, collator: Collate, order: Order) -> None:
+    objective: Objective
+
+    def __init__(self, parts: Parts, *, objective: Objective, collator: Collate, order: Order) -> None:
         super().__init__(
             model=cast("PreTrainedModel", parts.model),
             args=parts.arguments,
@@ -51,8 +54,9 @@ class GlobalTrainer(Trainer):
             processing_class=parts.tokenizer,
             callbacks=list(parts.callbacks),
         )
-        if not self.model_accepts_loss_kwargs:
-            self.compute_loss_func = token_mean
+        self.model_accepts_loss_kwargs = True  # the objective divides; transformers must not do so again
+        self.objective = objective
+        self._optimiser = parts.optimiser
         self._world = parts.world
         self._keeper = parts.keeper
         self.data = parts.data
@@ -60,6 +64,7 @@ class GlobalTrainer(Trainer):
         self._batches = None if isinstance(self.rows, Stream) else GlobalBatches(len(self.rows), order, self._split())
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._logged_step: int | None = None
+        self._evaluated = (0.0, 0.0)
         self.add_callback(_EpochBegins(self))
         self.remove_callback(PrinterCallback)  # progress.screen speaks
 
@@ -89,20 +94,40 @@ class GlobalTrainer(Trainer):
         if self._logged_step is None:
             self._logged_step = step
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:  # noqa: ANN401 - as transformers has it
+        """This rank's micro batches of the rows to evaluate on, each row once."""
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(rows, str):
+            rows = cast("dict[str, Any]", self.eval_dataset)[rows]
+        split = dataclasses.replace(self._split(), batch_size=self.args.per_device_eval_batch_size, drop_last=False)
+        batches = GlobalBatches(len(rows), Order(seed=0, shuffle=False), split)
+        return DataLoader(WithBlank(rows), batch_sampler=batches, collate_fn=self.data_collator)
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Mapping[str, torch.Tensor]], num_batches: int, device: torch.device
     ) -> tuple[list[Mapping[str, torch.Tensor]], torch.Tensor]:
-        """The micro batches of one step, and how many tokens all ranks learn from them.
-
-        A causal model predicts the next token, so the first label of a row is never learned and does not count.
-        """
-        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        learned = sum(int(batch["labels"][:, 1:].ne(IGNORE_INDEX).sum()) for batch in batches)
-        seen = sum(tokens(batch) for batch in batches)
-        all_learned, all_tokens = self._world.sum(learned, seen)
+        """The micro batches of one step, and how many items all ranks have in them."""
+        batches: list[Mapping[str, torch.Tensor]] = [
+            dict(batch) for _, batch in zip(range(num_batches), epoch_iterator, strict=False)
+        ]
+        items = sum(self.objective.items(dict(batch)) for batch in batches)
+        all_items, all_tokens = self._world.sum(items, sum(tokens(batch) for batch in batches))
         self.state.num_input_tokens_seen += int(all_tokens)
-        count = all_learned if self.args.average_tokens_across_devices else learned
+        self._prepare_objective(self.model_wrapped, batches)
+        count = all_items if self.args.average_tokens_across_devices else items
         return batches, torch.tensor(max(1.0, count), device=device)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,  # noqa: FBT001, ARG002 - as transformers has it
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """The objective's share. Gradients are averaged over ranks, so a mean over all ranks' items is multiplied."""
+        assert isinstance(num_items_in_batch, torch.Tensor)
+        loss = self.objective.loss(model, inputs, num_items_in_batch)
+        return loss * self._world.size if self.args.average_tokens_across_devices else loss
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
@@ -112,14 +137,57 @@ class GlobalTrainer(Trainer):
         self._loss_sum = self._loss_sum.to(loss.device) + loss.detach()
         return loss
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:  # noqa: ANN401 - versions differ
+        """The optimiser that the configuration asks for, or else transformers' own by the name in `optim`."""
+        if self.optimizer is None and self.model is not None:
+            self.optimizer = self._optimiser(self.model)
+        made: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        return made
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,  # noqa: FBT001 - as transformers has it
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Means over all items of all ranks, not over batches."""
+        kept, self.objective.meter = self.objective.meter, Meter()
+        self._evaluated = (0.0, 0.0)
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        told, self.objective.meter = self.objective.meter.take(self._world), kept
+        total, items = self._world.sum(*self._evaluated)
+        means = {"loss": total / max(1.0, items), **told}
+        metrics = {**(output.metrics or {}), **{f"{metric_key_prefix}_{name}": mean for name, mean in means.items()}}
+        return output._replace(metrics=metrics)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,  # noqa: FBT001, ARG002 - as transformers has it
+        ignore_keys: list[str] | None = None,  # noqa: ARG002 - as transformers has it
+    ) -> tuple[None, None, None]:
+        """Add one micro batch to what is evaluated; nothing is kept of it, whatever the vocabulary's size."""
+        batch = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            if self.objective.looks_ahead:
+                self.objective.prepare(model, [batch], self._world)
+            loss = self.objective.loss(model, batch, torch.ones((), device=self.args.device))
+        total, items = self._evaluated
+        self._evaluated = (total + float(loss), items + self.objective.items(batch))
+        return None, None, None
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Put the exact loss in place of the rounded one.
+        """Put the exact loss in place of the rounded one, and what the objective tells beside it.
 
         Raises:
             LossNotFinite: on every rank alike.
         """
         if "loss" in logs:
             logs["loss"] = self._mean_loss()
+            logs.update(self.objective.meter.take(self._world))
             if not math.isfinite(logs["loss"]):
                 raise LossNotFinite(
                     f"the loss is {logs['loss']} at step {self.state.global_step}: a smaller learning_rate, "
@@ -141,6 +209,12 @@ class GlobalTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         best = self.state.best_model_checkpoint
         self._keeper.commit(step, best=Path(best) if best else None)
+
+    def _prepare_objective(self, model: nn.Module, batches: Sequence[Mapping[str, Any]]) -> None:
+        if not self.objective.looks_ahead:
+            return
+        with torch.no_grad(), self.compute_loss_context_manager():
+            self.objective.prepare(model, [self._prepare_inputs(dict(batch)) for batch in batches], self._world)
 
     def _split(self) -> Split:
         return Split(
@@ -166,20 +240,3 @@ class _EpochBegins(TrainerCallback):
     ) -> None:
         """Before the epoch's first batch."""
         self._trainer.begin_epoch(state.global_step)
-
-
-def token_mean(
-    outputs: Mapping[str, torch.Tensor], labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Cross entropy of the next token, summed over learned tokens and divided by their number.
-
-    Args:
-        outputs: with `logits`, [batch, sequence, vocabulary].
-        labels: int64 [batch, sequence], -100 where nothing is learned.
-        num_items_in_batch: learned tokens of the global batch; None: of these labels.
-    """
-    logits = outputs["logits"][:, :-1].float().flatten(0, 1)
-    targets = labels[:, 1:].flatten().to(logits.device)
-    total = functional.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX, reduction="sum")
-    count = targets.ne(IGNORE_INDEX).sum() if num_items_in_batch is None else num_items_in_batch
-    return total / torch.clamp(torch.as_tensor(count, device=total.device), min=1)

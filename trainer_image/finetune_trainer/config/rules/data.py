@@ -1,15 +1,12 @@
-"""What the keys about data must not say together; as `rules`, which asks all of them."""
+"""What the keys about data must not say together."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 
+from finetune_trainer.config.rules.broken import Broken, Rule
 from finetune_trainer.config.train_config import TrainConfig
 from finetune_trainer.differences import Faults
-
-Broken = Iterator[tuple[tuple[str, ...], str]]
-"""(keys that the rule looks at, the one to report first; message)."""
 
 
 def _labels(cfg: TrainConfig) -> Broken:
@@ -97,7 +94,7 @@ def _faults(cfg: TrainConfig) -> Broken:
         yield ("llamafactory_faults",), str(error)
 
 
-RULES: tuple[Callable[[TrainConfig], Broken], ...] = (
+RULES: tuple[Rule, ...] = (
     _labels,
     _packing,
     _held_out,

@@ -1,22 +1,10 @@
-"""What keys must not say together. Each rule yields the keys that it looks at, the one to change first."""
+"""What keys that concern every run must not say together: precision, steps, DeepSpeed, loading."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-from finetune_trainer.config import data_rules, zero
+from finetune_trainer.config import zero
+from finetune_trainer.config.rules.broken import Broken, Rule
 from finetune_trainer.config.train_config import TrainConfig
-from finetune_trainer.config.violations import Fault
-
-Broken = Iterator[tuple[tuple[str, ...], str]]
-"""(keys that the rule looks at, the one to report first; message)."""
-
-
-def broken(cfg: TrainConfig, *, wrong: frozenset[str], complete: bool) -> tuple[Fault, ...]:
-    """Every rule that `cfg` breaks, without rules that look at a key that is `wrong` by itself."""
-    rules = (*RULES, _complete) if complete else RULES
-    found = ((keys, message) for rule in rules for keys, message in rule(cfg))
-    return tuple(Fault(key=keys[0], message=message) for keys, message in found if wrong.isdisjoint(keys))
 
 
 def _something_to_do(cfg: TrainConfig) -> Broken:
@@ -121,16 +109,7 @@ def _loading(cfg: TrainConfig) -> Broken:
                 yield (name, "dataloader_num_workers"), "needs dataloader_num_workers above 0"
 
 
-def _complete(cfg: TrainConfig) -> Broken:
-    if not cfg.model.model_name_or_path:
-        yield ("model_name_or_path",), "missing; the hub id or folder of the base model"
-    if not cfg.data.dataset and not cfg.data.tokenized_path:
-        yield ("dataset",), "missing; names of data sets in dataset_info.json"
-    if not cfg.training.output_dir:
-        yield ("output_dir",), "missing; the folder for all that the run writes"
-
-
-RULES: tuple[Callable[[TrainConfig], Broken], ...] = (
+RULES: tuple[Rule, ...] = (
     _something_to_do,
     _precision,
     _deepspeed,
@@ -142,5 +121,4 @@ RULES: tuple[Callable[[TrainConfig], Broken], ...] = (
     _optimiser,
     _gradient_checkpointing,
     _loading,
-    *data_rules.RULES,
 )

@@ -1,0 +1,7 @@
+"""What the keys about trackers, profilers and logs must not say together."""
+
+from __future__ import annotations
+
+from finetune_trainer.config.rules.broken import Rule
+
+RULES: tuple[Rule, ...] = ()
