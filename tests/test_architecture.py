@@ -74,8 +74,8 @@ ROOMS = {
     "trainer.artifacts": "matplotlib transformers yaml trainer.atomic trainer.config trainer.context trainer.data"
     " trainer.distributed trainer.progress trainer.records",
     "trainer.train": "transformers trainer.artifacts trainer.checkpoints trainer.config trainer.context trainer.data"
-    " trainer.distributed trainer.failures trainer.model trainer.optimisers trainer.progress trainer.quiet trainer.records"
-    " trainer.saved_template trainer.stages trainer.stopping",
+    " trainer.distributed trainer.failures trainer.model trainer.optimisers trainer.progress trainer.quiet"
+    " trainer.records trainer.saved_template trainer.stages trainer.stopping",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",
     "trainer.cli": "rich torch transformers operator.cli trainer.chat trainer.config trainer.context trainer.data"

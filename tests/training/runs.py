@@ -88,6 +88,11 @@ class Workspace:
         lines = (self.output(name) / "trainer_log.jsonl").read_text(encoding="utf-8").splitlines()
         return {entry["current_steps"]: entry["loss"] for entry in map(json.loads, lines) if "loss" in entry}
 
+    def gradient_norms(self, name: str) -> dict[int, float]:
+        """Step -> norm of the gradient before it is clipped, from a run's trainer_state.json."""
+        state = json.loads((self.output(name) / "trainer_state.json").read_text(encoding="utf-8"))
+        return {entry["step"]: entry["grad_norm"] for entry in state["log_history"] if "grad_norm" in entry}
+
     def _environment(self) -> dict[str, str]:
         return {
             "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("operator", "trainer_image", ".")),
