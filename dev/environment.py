@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints" / "current.txt"
-EXTRAS = ("operator", "trainer", "dev")
+EXTRAS = ("operator", "trainer", "methods", "trackers", "dev")
 BUILD_TOOLS = ("setuptools", "wheel")
 
 

@@ -81,14 +81,16 @@ def demo_data() -> Path:
     Raises:
         subprocess.CalledProcessError: the package index does not answer.
     """
-    target = cache_root() / f"demo-data-{PACKAGE.replace('==', '-')}"
-    if not (target / "dataset_info.json").exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            _unpack(_download(Path(scratch)), Path(scratch) / "data")
-            shutil.rmtree(target, ignore_errors=True)
-            (Path(scratch) / "data").rename(target)
-    return target
+    return _from_source("data", cache_root() / f"demo-data-{PACKAGE.replace('==', '-')}")
+
+
+def examples() -> Path:
+    """The `examples` folder of LLaMA-Factory's source distribution: configurations, 0.2 MB.
+
+    Raises:
+        subprocess.CalledProcessError: the package index does not answer.
+    """
+    return _from_source("examples", cache_root() / f"examples-{PACKAGE.replace('==', '-')}")
 
 
 def run(jobs: Sequence[Job], *, quiet: bool = True) -> list[Outcome]:
@@ -114,6 +116,15 @@ def _offline() -> dict[str, str]:
     return kept | {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+def _from_source(part: str, target: Path) -> Path:
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            _unpack(_download(Path(scratch)), part, Path(scratch) / part)
+            (Path(scratch) / part).rename(target)
+    return target
+
+
 def _download(folder: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
     # Its build back end must not be needed to read a tar file, but pip asks it for metadata.
@@ -121,11 +132,11 @@ def _download(folder: Path) -> Path:
     return next(folder.glob("llamafactory-*.tar.gz"))
 
 
-def _unpack(archive: Path, target: Path) -> None:
+def _unpack(archive: Path, part: str, target: Path) -> None:
     with tarfile.open(archive) as tar:
         top = tar.next()
         assert top is not None
-        prefix = f"{top.name.split('/')[0]}/data/"
+        prefix = f"{top.name.split('/')[0]}/{part}/"
         for member in tar.getmembers():
             if member.isfile() and member.name.startswith(prefix):
                 member.name = member.name.removeprefix(prefix)

@@ -46,7 +46,7 @@ ROOMS = {
     " operator.render operator.settings operator.spec trainer.config trainer.records",
     "trainer.records": "",
     "trainer.differences": "",
-    "trainer.config": "pydantic yaml trainer.differences",
+    "trainer.config": "omegaconf pydantic yaml trainer.differences",
     "trainer.deepspeed": "trainer.config",
     "trainer.examples": "",
     "trainer.template": "transformers yaml trainer.config trainer.differences trainer.examples",
@@ -63,23 +63,37 @@ ROOMS = {
     "trainer.failures": "trainer.atomic trainer.context trainer.records",
     "trainer.distributed": "deepspeed torch trainer.context trainer.failures",
     "trainer.checkpoints": "trainer.atomic trainer.context trainer.distributed trainer.failures trainer.records",
-    "trainer.model": "peft torch transformers trainer.config trainer.failures trainer.template",
+    "trainer.model": "accelerate bitsandbytes deepspeed hqq liger_kernel peft safetensors torch torchao transformers"
+    " trl trainer.config trainer.failures trainer.template yaml",
     "trainer.losses": "torch trainer.examples",
-    "trainer.optimisers": "torch transformers trainer.config trainer.failures",
-    "trainer.stages": "peft torch transformers trainer.checkpoints trainer.collate trainer.config trainer.context"
-    " trainer.data trainer.deepspeed trainer.distributed trainer.examples trainer.failures trainer.isolation"
-    " trainer.losses trainer.model",
+    "trainer.optimisers": "adam_mini apollo_torch galore_torch torch transformers trainer.config trainer.failures"
+    " trainer.model",
+    "trainer.stages": "accelerate peft torch transformers trainer.checkpoints trainer.collate trainer.config"
+    " trainer.context trainer.data trainer.deepspeed trainer.distributed trainer.distributed_fsdp trainer.examples"
+    " trainer.failures trainer.isolation trainer.losses trainer.model trainer.optimisers trainer.predict"
+    " trainer.reward_server trainer.template",
     "trainer.stopping": "transformers trainer.context trainer.distributed trainer.records",
     "trainer.progress": "rich transformers trainer.atomic trainer.context trainer.distributed trainer.records",
-    "trainer.artifacts": "matplotlib transformers yaml trainer.atomic trainer.config trainer.context trainer.data"
-    " trainer.distributed trainer.progress trainer.records",
-    "trainer.train": "transformers trainer.artifacts trainer.checkpoints trainer.config trainer.context trainer.data"
-    " trainer.distributed trainer.failures trainer.model trainer.optimisers trainer.progress trainer.quiet"
-    " trainer.records trainer.saved_template trainer.stages trainer.stopping",
+    "trainer.artifacts": "matplotlib torch transformers yaml trainer.atomic trainer.config trainer.context"
+    " trainer.data trainer.distributed trainer.progress trainer.records",
+    "trainer.train": "transformers trainer.artifacts trainer.checkpoints trainer.collate trainer.config"
+    " trainer.context trainer.data trainer.distributed trainer.failures trainer.model trainer.optimisers"
+    " trainer.profilers trainer.progress trainer.quiet trainer.records trainer.saved_template trainer.stages"
+    " trainer.stopping trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",
     "trainer.cli": "rich torch transformers operator.cli trainer.chat trainer.config trainer.context trainer.data"
-    " trainer.failures trainer.model trainer.preview trainer.quiet trainer.records trainer.supervise trainer.train",
+    " trainer.export trainer.failures trainer.model trainer.preview trainer.quiet trainer.records trainer.supervise"
+    " trainer.train",
+    "trainer.distributed_fsdp": "accelerate torch transformers trainer.failures",
+    "trainer.predict": "jieba nltk rouge_chinese torch transformers trainer.config trainer.distributed"
+    " trainer.failures trainer.template",
+    "trainer.reward_server": "requests urllib3 trainer.failures",
+    "trainer.trackers": "swanlab transformers trainer.atomic trainer.config trainer.context trainer.failures",
+    "trainer.profilers": "torch transformers trainer.config trainer.failures",
+    "trainer.export": "accelerate bitsandbytes datasets huggingface_hub peft safetensors torch transformers"
+    " trainer.atomic trainer.config trainer.failures trainer.model trainer.quiet trainer.saved_template"
+    " trainer.template",
     "trainer.__main__": "trainer.cli",
 }
 

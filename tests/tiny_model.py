@@ -7,19 +7,23 @@ import random
 from pathlib import Path
 
 TOKENIZER = Path(__file__).parent / "conformance" / "tokenizer"
+REMOTE_CODE = Path(__file__).parent / "remote_model"
 
 WORDS = ("river", "stone", "lamp", "winter", "seven", "green", "house", "music", "paper", "cloud", "silver")
 
 
-def make_tiny_model(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
-    """Save a llama of hidden size 64 and two layers with the conformance tokenizer; returns the folder."""
+def make_tiny_model(folder: Path, *, seed: int = 0, tied: bool = True, spare: int = 0) -> Path:
+    """Save a llama of hidden size 64 and two layers with the conformance tokenizer; returns the folder.
+
+    `spare` embeddings have no token yet: templates of other models add theirs.
+    """
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(tokenizer) + spare,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -34,6 +38,33 @@ def make_tiny_model(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_remote_model(folder: Path) -> Path:
+    """Save a model whose Python code lies in its own folder (`auto_map`), as TeleChat3's does; returns the folder."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    tokenizer.save_pretrained(folder)
+    for code in REMOTE_CODE.glob("*.py"):
+        (folder / code.name).write_text(code.read_text(encoding="utf-8"), encoding="utf-8")
+    settings = {
+        "architectures": ["TinyChatForCausalLM"],
+        "model_type": "tinychat",
+        "vocab_size": len(tokenizer),
+        "tie_word_embeddings": False,
+        "auto_map": {
+            "AutoConfig": "configuration_tinychat.TinyChatConfig",
+            "AutoModelForCausalLM": "modeling_tinychat.TinyChatForCausalLM",
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    model = AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+    model.save_pretrained(folder)
     return folder
 
 

@@ -67,11 +67,16 @@ class Workspace:
         return path
 
     def run(
-        self, *configs: Path, ranks: int = 1, environment: Mapping[str, str] | None = None, check: bool = True
+        self,
+        *configs: Path,
+        ranks: int = 1,
+        environment: Mapping[str, str] | None = None,
+        check: bool = True,
+        python: Path | str = sys.executable,
     ) -> subprocess.CompletedProcess[str]:
-        """Run one configuration after the other on one rank, or one on several."""
+        """Run one configuration after the other on one rank, or one on several; `python` may be another stack's."""
         launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port()}"]
-        command = [sys.executable, *(launcher if ranks > 1 else []), str(Path(__file__).parent / "rank.py")]
+        command = [str(python), *(launcher if ranks > 1 else []), str(Path(__file__).parent / "rank.py")]
         done = subprocess.run(
             [*command, *map(str, configs)],
             env={**os.environ, **self._environment(), **(environment or {})},
@@ -97,6 +102,7 @@ class Workspace:
         return {
             "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("operator", "trainer_image", ".")),
             "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",  # the tiny model gains nothing by more, and CI's cores are few
             "HF_DATASETS_CACHE": str(self.folder / "cache"),
         }
 

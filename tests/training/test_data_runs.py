@@ -39,6 +39,7 @@ def close(losses: dict[int, float], expected: dict[int, float]) -> bool:
     return losses.keys() == expected.keys() and all(abs(losses[step] - expected[step]) < 1e-4 for step in losses)
 
 
+@pytest.mark.shows("streaming", "max_steps")
 def test_a_stream_ends_after_max_steps_and_is_counted(streamed: Workspace) -> None:
     losses = streamed.losses("streamed")
     assert sorted(losses) == list(range(1, 31))

@@ -98,6 +98,7 @@ def test_one_rank_one_batch(workspace: Workspace, reference: dict[int, float]) -
     assert_equal(workspace.losses("8x1"), reference)
 
 
+@pytest.mark.shows("per_device_train_batch_size", "gradient_accumulation_steps")
 def test_accumulated_batches(workspace: Workspace, reference: dict[int, float]) -> None:
     assert_equal(workspace.losses("1x8"), reference)
 

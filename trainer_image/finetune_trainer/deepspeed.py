@@ -55,7 +55,7 @@ def _zero(zero: Zero) -> dict[str, Any]:
         section |= _STAGE_3
     if zero.offload:
         section |= {"offload_optimizer": host}
-    if zero.offload and zero.stage == 3:
+    if zero.offload and zero.stage == 3 and not zero.weights_stay:
         section |= {"offload_param": dict(host)}
     return section
 

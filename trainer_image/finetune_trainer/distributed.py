@@ -188,6 +188,9 @@ def _free_port() -> int:
 
 
 def _share_cores(context: RunContext) -> None:
+    """torchrun tells several ranks of a node to use one thread each, whatever the cores; alone, the user is heard."""
+    if context.place.local_world_size == 1 and "OMP_NUM_THREADS" in os.environ:
+        return
     torch.set_num_threads(max(1, _cores() // context.place.local_world_size))
 
 

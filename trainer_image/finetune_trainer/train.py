@@ -8,6 +8,7 @@ import functools
 from pathlib import Path
 
 import transformers
+from transformers import TrainerCallback
 from transformers.trainer_pt_utils import get_model_param_count
 
 from finetune_trainer import (
@@ -18,15 +19,19 @@ from finetune_trainer import (
     failures,
     model,
     optimisers,
+    profilers,
     quiet,
     saved_template,
     stages,
+    trackers,
 )
 from finetune_trainer.checkpoints import Keeper
+from finetune_trainer.collate import places, tokens
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.context import RunContext
 from finetune_trainer.data import DataReport, Prepared, Stream
 from finetune_trainer.distributed import World
+from finetune_trainer.model.status import parameters
 from finetune_trainer.progress import Reporter
 from finetune_trainer.records import RunResult
 from finetune_trainer.stages import GlobalTrainer
@@ -42,7 +47,7 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
     with failures.told(context):
         quiet.hush()
         world = _join(cfg, context)
-        reporter = Reporter(context, world)
+        reporter = Reporter(context, world, bar=not cfg.training.disable_tqdm)
         done = world.gather(checkpoints.completed(context))[0]
         if done is not None:
             result = RunResult(result="succeeded", step=done.step, train_loss=done.train_loss)
@@ -54,30 +59,61 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
 
 
 def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> RunResult:
+    trackers.require(cfg)
     stopping = Stopping(context, world)
     keeper = Keeper(context=context, world=world, limit=cfg.training.save_total_limit)
-    resume = _resume_from(cfg, context, world)
+    resume = _resume_from(cfg, context, world) if cfg.training.do_train else None
     keeper.claim()
     trainer = _build(cfg, context, keeper, reporter, stopping)
     reporter.say(_summary(cfg, trainer, world, resume))
     if not context.is_job:
         stopping.listen()
-    outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if stopping.stopped:
-        return RunResult(result="stopped", step=outcome.global_step, checkpoint_step=outcome.global_step)
-    reporter.phase("saving")
-    report = _final_report(trainer)
-    if world.is_first and isinstance(trainer.rows, Stream):
-        artifacts.save_data_report(report, context.output_dir)
-    artifacts.save(trainer, cfg, world, metrics=outcome.metrics, notes=report.notes)
-    result = RunResult(
-        result="succeeded",
-        step=outcome.global_step,
-        checkpoint_step=keeper.last_step,
-        train_loss=outcome.training_loss,
-    )
+    result = RunResult(result="succeeded", step=0)
+    metrics: dict[str, float] = {}
+    if cfg.training.do_train:
+        outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        if stopping.stopped:
+            trackers.finish(trainer.callback_handler.callbacks)
+            return RunResult(result="stopped", step=outcome.global_step, checkpoint_step=outcome.global_step)
+        reporter.phase("saving")
+        artifacts.save_trained(trainer, outcome.metrics)
+        metrics |= outcome.metrics
+        result = RunResult(
+            result="succeeded",
+            step=outcome.global_step,
+            checkpoint_step=keeper.last_step,
+            train_loss=outcome.training_loss,
+        )
+    metrics |= artifacts.evaluate(trainer)
+    if cfg.training.do_predict:
+        metrics |= _predict(cfg, trainer, world)
+    if cfg.training.do_train:
+        _describe(cfg, trainer, world, metrics)
+    trackers.finish(trainer.callback_handler.callbacks)
     artifacts.complete(context, world, result)
     return result
+
+
+def _patience(cfg: TrainConfig) -> list[transformers.TrainerCallback]:
+    steps = cfg.finetuning.early_stopping_steps
+    return [] if steps is None else [transformers.EarlyStoppingCallback(early_stopping_patience=steps)]
+
+
+def _predict(cfg: TrainConfig, trainer: GlobalTrainer, world: World) -> dict[str, float]:
+    from finetune_trainer.stages.answering import AnsweringTrainer
+
+    assert isinstance(trainer, AnsweringTrainer), "the rules let do_predict by with predict_with_generate alone"
+    rows, metrics = trainer.predictions(skip_special_tokens=cfg.generating.skip_special_tokens)
+    artifacts.save_predictions(trainer, rows, metrics, world)
+    return metrics
+
+
+def _describe(cfg: TrainConfig, trainer: GlobalTrainer, world: World, metrics: dict[str, float]) -> None:
+    """What people read about the run: state, curves, the model's card."""
+    report = _final_report(trainer)
+    if world.is_first and isinstance(trainer.rows, Stream):
+        artifacts.save_data_report(report, Path(str(trainer.args.output_dir)))
+    artifacts.describe(trainer, cfg, world, metrics=metrics, notes=report.notes)
 
 
 def _build(
@@ -95,6 +131,7 @@ def _build(
         artifacts.save_data_report(prepared.report, context.output_dir)
     reporter.phase("model")
     args = stages.arguments(cfg, context)  # before the model: under ZeRO-3 it is loaded in shards
+    optimisers.check(cfg, args)
     transformers.set_seed(args.seed)  # an adapter begins alike on all ranks
     parts = stages.Parts(
         model=model.load(cfg, tokenizer, device=args.device),
@@ -103,11 +140,27 @@ def _build(
         arguments=args,
         world=world,
         keeper=keeper,
-        callbacks=[reporter, artifacts.TrainerLog(context.output_dir, reporter), stopping],
+        callbacks=[*_watchers(cfg, context, world, reporter), stopping, *optimisers.callbacks(cfg), *_patience(cfg)],
         optimiser=functools.partial(optimisers.build, cfg, args),
         device=args.device,
+        counts=places if cfg.training.include_num_input_tokens_seen in (True, "all") else tokens,
+        tells_tokens=cfg.training.include_num_input_tokens_seen not in (False, "no"),
     )
+    if cfg.model.print_param_status:
+        for line in parameters(parts.model):
+            reporter.say(line)
     return stages.build(cfg, parts)
+
+
+def _watchers(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> list[TrainerCallback]:
+    """Who looks on: people's log and screen, profilers on every rank, trackers on the first."""
+    return [
+        reporter,
+        artifacts.TrainerLog(context.output_dir, reporter),
+        artifacts.Throughput(cfg, ranks=world.size),
+        *profilers.build(cfg, output_dir=context.output_dir, rank=world.rank),
+        *(trackers.build(cfg, context) if world.is_first else []),
+    ]
 
 
 def _with_chat_template(prepared: Prepared, reporter: Reporter) -> Prepared:
@@ -176,9 +229,12 @@ def _summary(cfg: TrainConfig, trainer: GlobalTrainer, world: World, resume: Pat
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * world.size
     rows = "streamed rows" if isinstance(trainer.rows, Stream) else f"{len(trainer.rows):,} rows"
     trained = get_model_param_count(trainer.model, trainable_only=True)  # type: ignore[no-untyped-call]
+    name = f"{cfg.training.run_name}: " if cfg.training.run_name else ""
     goes_on = f", goes on from {resume.name}" if resume else ""
+    if not cfg.training.do_train:
+        return f"{cfg.finetuning.stage} {cfg.finetuning.finetuning_type}: nothing is trained, on {world.size} ranks"
     return (
-        f"{cfg.finetuning.stage} {cfg.finetuning.finetuning_type}: {rows}, "
+        f"{name}{cfg.finetuning.stage} {cfg.finetuning.finetuning_type}: {rows}, "
         f"global batch {batch} on {world.size} rank{'s' if world.size > 1 else ''}, "
         f"{trained:,} trained parameters{goes_on}"
     )

@@ -50,6 +50,7 @@ def test_a_later_attempt_of_an_overwriting_job_takes_only_its_own(tmp_path: Path
     assert checkpoints.resume_from(run, "/elsewhere/checkpoint-3") == mine, "what was named speaks about attempt 1"
 
 
+@pytest.mark.shows("resume_from_checkpoint", "overwrite_output_dir")
 def test_attempt_one_follows_llamafactory(tmp_path: Path) -> None:
     latest = make(tmp_path / "out", 5, uid="another")
     named = make(tmp_path / "elsewhere", 3, uid=None)
@@ -81,6 +82,7 @@ def test_deepspeed_resumes_with_as_many_ranks_only(tmp_path: Path) -> None:
         checkpoints.check_world(folder, world_size=2, deepspeed=True)
 
 
+@pytest.mark.shows("save_total_limit")
 def test_commit_marks_and_rotates_but_never_what_is_not_ours(tmp_path: Path) -> None:
     make(tmp_path, 1, uid="another")
     make(tmp_path, 2, uid=None)

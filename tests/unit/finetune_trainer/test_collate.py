@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from finetune_trainer.collate import Collator, DocumentCollator, tokens
@@ -23,6 +24,7 @@ def test_a_full_width_gets_no_more_padding() -> None:
     assert batch["input_ids"].shape == (1, 8)
 
 
+@pytest.mark.shows("ignore_pad_token_for_loss")
 def test_pads_can_be_learned_as_in_llamafactory() -> None:
     batch = Collator(pad_token_id=9, pad_to_multiple_of=4, ignore_pad_token_for_loss=False)(ROWS)
     assert batch["labels"].tolist() == [[-100, 6, 7, 9], [8, 9, 9, 9]]

@@ -35,7 +35,7 @@ def test_own_config_stays_as_it_is() -> None:
     assert cfg.training.deepspeed == own, "the caller may change what it got"
 
 
-@pytest.mark.parametrize("name", [name for name, known in FILES.items() if known.built])
+@pytest.mark.parametrize("name", [name for name, known in FILES.items() if not known.refused and "fp8" not in name])
 def test_file_names_and_short_names_mean_the_same(name: str) -> None:
     short = name.replace("ds_z", "zero").removesuffix("_config.json")
     assert zero(f"examples/deepspeed/{name}") == zero(short)
@@ -45,10 +45,12 @@ def test_file_names_and_short_names_mean_the_same(name: str) -> None:
     ("name", "stage", "offloaded"),
     [
         ("zero0", 0, set()),
+        ("zero1", 1, set()),
         ("zero2", 2, set()),
         ("zero2_offload", 2, {"offload_optimizer"}),
         ("zero3", 3, set()),
         ("zero3_offload", 3, {"offload_optimizer", "offload_param"}),
+        ("ds_z3_fp8_config.json", 3, {"offload_optimizer"}),
     ],
 )
 def test_stage_and_offload(name: str, stage: int, offloaded: set[str]) -> None:

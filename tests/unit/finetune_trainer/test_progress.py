@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from finetune_trainer.context import Place, RunContext
@@ -37,6 +38,20 @@ def test_figures_say_only_what_is_known() -> None:
         remaining_seconds=3725,
     )  # fmt: skip
     assert screen.figures(under_way) == ["loss 1.2346", "lr 2.00e-04", "12,346 tokens/s", "1:02:05 left"]
+
+
+def test_what_a_method_tells_stands_beside_the_loss() -> None:
+    told = screen.telling({"rewards/accuracies": 0.75, "rewards/margins": 0.1234, "logps/chosen": -9.0, "loss": 1.0})
+    assert told == ["accuracy 0.750", "margin 0.123"]
+    progress = Progress(time=0, phase="training", step=4, total_steps=10, loss=1.0, learning_rate=2e-4)
+    assert screen.figures(progress, told) == ["loss 1.0000", "accuracy 0.750", "margin 0.123", "lr 2.00e-04"]
+
+
+@pytest.mark.shows("disable_tqdm")
+def test_no_bar_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert isinstance(screen.of_rank(is_first=True, plain=False), screen.Bar)
+    assert isinstance(screen.of_rank(is_first=True, plain=True), screen.Lines)
 
 
 def test_rank_0_tells_the_progress_and_every_rank_is_alive(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from finetune_trainer.stages.order import GlobalBatches, Order, Split, WithBlank
 
 
@@ -29,15 +31,18 @@ def test_an_epoch_has_every_row_once() -> None:
     assert Order(seed=3).of_epoch(0, 21) != Order(seed=3).of_epoch(1, 21)
 
 
+@pytest.mark.shows("dataloader_drop_last")
 def test_drop_last_leaves_out_what_does_not_fill_a_batch_on_every_rank() -> None:
     split = Split(batch_size=2, rank=1, ranks=2, drop_last=True)
     assert split.batches(range(11), blank=11) == [[2, 3], [6, 7]]
 
 
+@pytest.mark.shows("disable_shuffling")
 def test_disabled_shuffling_keeps_the_order() -> None:
     assert Order(seed=1, shuffle=False).of_epoch(5, 4) == [0, 1, 2, 3]
 
 
+@pytest.mark.shows("group_by_length", "train_sampling_strategy")
 def test_grouping_by_length_puts_like_beside_like_and_the_longest_first() -> None:
     lengths = [index % 40 for index in range(400)]
     order = Order(seed=0, lengths=lengths, global_batch=4).of_epoch(0, 400)

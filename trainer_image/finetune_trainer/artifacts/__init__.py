@@ -7,7 +7,24 @@ Law: writes files that people and other tools read; decides nothing about traini
 from __future__ import annotations
 
 from finetune_trainer.artifacts.completion import complete, end
-from finetune_trainer.artifacts.results import save, save_data_report
+from finetune_trainer.artifacts.results import (
+    describe,
+    evaluate,
+    save_data_report,
+    save_predictions,
+    save_trained,
+)
+from finetune_trainer.artifacts.throughput import Throughput
 from finetune_trainer.artifacts.trainer_log import TrainerLog
 
-__all__ = ["TrainerLog", "complete", "end", "save", "save_data_report"]
+__all__ = [
+    "Throughput",
+    "TrainerLog",
+    "complete",
+    "describe",
+    "end",
+    "evaluate",
+    "save_data_report",
+    "save_predictions",
+    "save_trained",
+]

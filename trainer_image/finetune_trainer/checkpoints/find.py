@@ -14,6 +14,8 @@ from finetune_trainer.records import CheckpointMark, Completion
 
 _FOLDER = re.compile(r"checkpoint-(\d+)")
 _STATE = "trainer_state.json"
+_OPTIMISERS = ("optimizer.pt", "latest", "optimizer_0")
+"""Where an optimiser's state lies: alone or DDP, DeepSpeed, FSDP."""
 _WEIGHTS = ("adapter_model.*", "model*.safetensors", "pytorch_model*.bin")
 
 
@@ -42,7 +44,7 @@ def look_at(path: Path) -> Checkpoint:
         path=path,
         step=int(name[1]) if name else 0,
         mark=_mark(path / records.CHECKPOINT_MARK),
-        has_optimizer=(path / "optimizer.pt").exists() or (path / "latest").exists(),
+        has_optimizer=any((path / name).exists() for name in _OPTIMISERS),
     )
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 from finetune_trainer.supervise import launch
 from finetune_trainer.supervise.launch import Place
 
 _TRUE = ("true", "y", "1")
+_OTHER_LAUNCHERS = {
+    "USE_RAY": "Ray is not supported; unset it, and set NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT for several nodes",
+    "USE_MCA": "Megatron is not supported; unset it, and set deepspeed: zero3 to share the weights between ranks",
+    "USE_MEGATRON_BRIDGE": "Megatron is not supported; unset it, and set deepspeed: zero3 to share the weights",
+    "USE_KT": "KTransformers is not supported; unset it, and set deepspeed: zero3_offload to keep weights on the CPU",
+    "USE_V1": "LLaMA-Factory's second generation is not supported; unset it, and write its first generation's keys",
+}
+"""LLaMA-Factory's variables that start a run by other means -> why not, and what to do."""
 SAVE_SECONDS = "300"
 """torchrun kills its ranks this long after Ctrl-C: they save a checkpoint first."""
 
@@ -19,15 +26,19 @@ def is_rank(environment: Mapping[str, str]) -> bool:
     return "LOCAL_RANK" in environment
 
 
-def torchrun(environment: Mapping[str, str], config: Path, devices: Callable[[], int]) -> list[str] | None:
+def torchrun(environment: Mapping[str, str], words: Sequence[str], devices: Callable[[], int]) -> list[str] | None:
     """The torchrun that FORCE_TORCHRUN, NNODES, NODE_RANK, NPROC_PER_NODE, MASTER_ADDR and MASTER_PORT ask for.
 
-    `devices` counts the visible GPUs, where NPROC_PER_NODE does not say how many processes there should be. None:
-    one process on one node needs no launcher, and a rank has one already.
+    Each rank reads `words`, the command line of this process, again. `devices` counts the visible GPUs, where
+    NPROC_PER_NODE does not say how many processes there should be. None: one process on one node needs no launcher,
+    and a rank has one already.
 
     Raises:
         ValueError: a variable is no number, or several nodes have no place to meet.
     """
+    for name, instead in _OTHER_LAUNCHERS.items():
+        if environment.get(name, "").lower() in _TRUE:
+            raise ValueError(f"{name}: {instead}")
     if is_rank(environment):
         return None
     if environment.get("RDZV_ID"):
@@ -36,9 +47,7 @@ def torchrun(environment: Mapping[str, str], config: Path, devices: Callable[[],
     processes = _number(environment, "NPROC_PER_NODE") or max(1, devices())
     if nodes * processes == 1 and environment.get("FORCE_TORCHRUN", "").lower() not in _TRUE:
         return None
-    return launch.torchrun(
-        nodes, processes, _place(environment, nodes), ("finetune_trainer.cli", "train", str(config))
-    )
+    return launch.torchrun(nodes, processes, _place(environment, nodes), ("finetune_trainer.cli", "train", *words))
 
 
 def environment_of_ranks(environment: Mapping[str, str]) -> dict[str, str]:

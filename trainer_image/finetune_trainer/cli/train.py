@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import Mapping
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,26 @@ if TYPE_CHECKING:
     from finetune_trainer.config import TrainConfig
 
 
+_USAGE = """\
+finetune train config.yaml [key=value ...]     a LLaMA-Factory YAML or JSON, with keys changed
+       finetune train --model_name_or_path X --stage sft --do_train ...     the same keys as flags"""
+
+
 def _configure(parser: ArgumentParser) -> None:
-    chosen = parser.add_mutually_exclusive_group(required=True)
-    chosen.add_argument("config", metavar="config.yaml", nargs="?", type=Path, help="keys of a LLaMA-Factory YAML")
-    chosen.add_argument("--in-job", action="store_true", help=SUPPRESS)  # a rank, started by `finetune supervise`
+    parser.usage = _USAGE
+    parser.prefix_chars = "\0"  # flags are keys of the configuration, which argparse does not know
+    parser.add_argument("words", metavar="WORD", nargs="+", help="a file of keys, key=value, or --key value")
+    parser.set_defaults(show_help=parser.print_help)
 
 
 def _run(arguments: Namespace) -> int:
-    return _in_job(os.environ) if arguments.in_job else _by_hand(arguments.config, os.environ)
+    words: list[str] = arguments.words
+    if words == ["--in-job"]:  # a rank, started by `finetune supervise`
+        return _in_job(os.environ)
+    if words[0] in ("-h", "--help"):
+        arguments.show_help()
+        return 0
+    return _by_hand(words, os.environ)
 
 
 def _in_job(environment: Mapping[str, str]) -> int:
@@ -34,22 +46,22 @@ def _in_job(environment: Mapping[str, str]) -> int:
     with failures.told(job):
         from finetune_trainer.train import train
 
-        train(config.load(folder / records.TRAIN_FILE), job)
+        train(config.load(folder / records.TRAIN_FILE, fill=False), job)
     return 0
 
 
-def _by_hand(path: Path, environment: Mapping[str, str]) -> int:
+def _by_hand(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """This process trains, or becomes a torchrun whose ranks come here again.
 
     Raises:
-        ConfigInvalid: with every wrong key, at its line.
+        ConfigInvalid: with every wrong key, at its line or word.
         ValueError: the launcher's variables don't fit.
     """
     from finetune_trainer import config, context
     from finetune_trainer.cli import by_hand
 
-    cfg = config.load(path)
-    launcher = by_hand.torchrun(environment, path, devices=lambda: _devices(cfg))
+    cfg = config.from_words(words)
+    launcher = by_hand.torchrun(environment, words, devices=lambda: _devices(cfg))
     if launcher is not None:
         os.execve(launcher[0], launcher, by_hand.environment_of_ranks(environment))  # noqa: S606 - no shell is wanted
     from finetune_trainer.train import train

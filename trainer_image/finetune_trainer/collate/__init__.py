@@ -4,12 +4,29 @@ Law: pure; knows columns and pads, not a data set, a template, a model or a loss
 
 - `rows`: conversations and packed rows that see each other; documents.
 - `isolated`: packed rows that do not see each other (neat_packing), in the layout that the model understands.
-
-Pairs (rm, dpo), KTO's partners and prompts (ppo) get a file each, beside these.
+- `pairs`: chosen answers, then rejected ones (rm, dpo).
+- `verdicts`: answers with a verdict, and their partners (kto).
+- `prompts`: what an answer is drawn for (ppo).
 """
 
 from finetune_trainer.collate.isolated import IsolatedCollator, Layout
 from finetune_trainer.collate.padding import Batch, Collate, Row
-from finetune_trainer.collate.rows import Collator, DocumentCollator, tokens
+from finetune_trainer.collate.pairs import PairCollator
+from finetune_trainer.collate.prompts import PromptCollator
+from finetune_trainer.collate.rows import Collator, DocumentCollator, places, tokens
+from finetune_trainer.collate.verdicts import VerdictCollator
 
-__all__ = ["Batch", "Collate", "Collator", "DocumentCollator", "IsolatedCollator", "Layout", "Row", "tokens"]
+__all__ = [
+    "Batch",
+    "Collate",
+    "Collator",
+    "DocumentCollator",
+    "IsolatedCollator",
+    "Layout",
+    "PairCollator",
+    "PromptCollator",
+    "Row",
+    "VerdictCollator",
+    "places",
+    "tokens",
+]

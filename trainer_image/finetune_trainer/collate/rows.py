@@ -70,6 +70,11 @@ class DocumentCollator:
         }
 
 
+def places(batch: Mapping[str, torch.Tensor]) -> int:
+    """How many tokens of a batch there are, with its pads."""
+    return batch["input_ids"].numel()
+
+
 def tokens(batch: Mapping[str, torch.Tensor]) -> int:
     """How many tokens of a batch are none of its pads; of packed rows' own pads, those that the mask leaves out."""
     mask = batch.get("attention_mask")

@@ -7,7 +7,7 @@ template, a data set or a trainer makes of them.
 
 from finetune_trainer.config.hf import to_training_arguments
 from finetune_trainer.config.loader import load_yaml
-from finetune_trainer.config.parse import dump, load, parse
+from finetune_trainer.config.parse import dump, from_words, load, parse
 from finetune_trainer.config.schema import schema
 from finetune_trainer.config.train_config import TrainConfig
 from finetune_trainer.config.violations import ConfigInvalid, Violation
@@ -17,6 +17,7 @@ __all__ = [
     "TrainConfig",
     "Violation",
     "dump",
+    "from_words",
     "load",
     "load_yaml",
     "parse",

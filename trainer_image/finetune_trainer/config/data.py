@@ -16,7 +16,9 @@ class DataGroup(Group):
     eval_dataset: Names = key((), "Data sets to evaluate on; not together with val_size.")
     dataset_dir: str = key("data", "Folder that holds dataset_info.json and the files that it names.")
     media_dir: str | None = key(
-        None, "Folder of images, videos and audio files; dataset_dir unless said.", built=False
+        None,
+        "Folder of images, videos and audio files; dataset_dir unless said.",
+        refused="only text models are trained, and data sets of text; leave it out",
     )
     cutoff_len: Int = key(2048, "Most tokens of one example; longer ones are cut, not dropped.", gt=0)
     train_on_prompt: Flag = key(False, "Learn the prompt's tokens too, not the answers alone.")
@@ -31,7 +33,7 @@ class DataGroup(Group):
     preprocessing_batch_size: Int = key(1000, "Rows that are prepared together.", gt=0)
     preprocessing_num_workers: Int | None = key(None, "Processes that prepare the data.", gt=0)
     max_samples: Int | None = key(None, "Take no more than this many first rows of each data set.", gt=0)
-    eval_num_beams: Int | None = key(None, "Beams when evaluating by generating.", gt=0, built=False)
+    eval_num_beams: Int | None = key(None, "Beams when evaluating and predicting; num_beams unless said.", gt=0)
     ignore_pad_token_for_loss: Flag = key(True, "Leave padding out of the loss.")
     val_size: Float = key(0.0, "Held out for evaluation: a share below 1, or a number of rows above.", ge=0)
     eval_on_each_dataset: Flag = key(False, "Evaluate on each data set by itself.")

@@ -44,7 +44,12 @@ def _translated(cfg: TrainConfig, accepted: frozenset[str]) -> dict[str, Any]:
         "report_to": "none",
         "remove_unused_columns": False,
         "label_names": ["labels"],
-        "include_num_input_tokens_seen": training.include_num_input_tokens_seen in (True, "all"),
+        "include_num_input_tokens_seen": False,  # the trainer counts by itself; transformers would count once more
+        **({"debug": " ".join(training.debug)} if training.debug else {}),
+        **({"logging_dir": training.logging_dir} if training.logging_dir and "logging_dir" in accepted else {}),
+        "greater_is_better": _greater_is_better(cfg),
+        # or a resumed run would have forgotten how many evaluations brought nothing
+        "restore_callback_states_from_checkpoint": cfg.finetuning.early_stopping_steps is not None,
         **_warmup(cfg, accepted),
         **_order_of_rows(cfg, accepted),
         **{name: _whole(getattr(training, name)) for name in ("logging_steps", "eval_steps", "save_steps")},
@@ -70,6 +75,14 @@ def _order_of_rows(cfg: TrainConfig, accepted: frozenset[str]) -> dict[str, Any]
         return {"group_by_length": grouped}
     in_order = cfg.finetuning.disable_shuffling or cfg.training.train_sampling_strategy == "sequential"
     return {"train_sampling_strategy": "group_by_length" if grouped else "sequential" if in_order else "random"}
+
+
+def _greater_is_better(cfg: TrainConfig) -> bool | None:
+    """Transformers takes what ends in loss for low; perplexities are low, too."""
+    training = cfg.training
+    if training.greater_is_better is None and (training.metric_for_best_model or "").endswith("perplexity"):
+        return False
+    return training.greater_is_better
 
 
 def _whole(steps: float | None) -> float | None:

@@ -71,6 +71,8 @@ def _take(found: _Sorted, written: str, value: object) -> None:
     if value is None and not noted.null_counts:
         return
     part = found.parts[attribute]
+    if value is False and "no" in choices(definition.annotation) and "boolean" not in kinds(definition.annotation):
+        value = "no"  # what YAML makes of `eval_strategy: no`
     if noted.kept_in:
         found.spelled[name] = written
         found.wrong.add(name)
@@ -79,9 +81,6 @@ def _take(found: _Sorted, written: str, value: object) -> None:
         found.faults.append(
             Fault(key=written, message=f"contradicts {found.spelled[name]}, which is the same key; keep one of them")
         )
-        found.wrong.add(name)
-    elif isinstance(value, str) and "${" in value:
-        found.faults.append(Fault(key=written, message="${...} is not filled in here; write the value itself"))
         found.wrong.add(name)
     else:
         part[name] = value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -56,3 +58,41 @@ def key_lines(text: str) -> dict[str, int]:
     if not isinstance(node, yaml.MappingNode):
         return {}
     return {str(key_node.value): key_node.start_mark.line + 1 for key_node, _ in node.value}
+
+
+def load_json(text: str) -> Any:  # noqa: ANN401 - a document may hold anything
+    """One JSON document as plain values.
+
+    Raises:
+        json.JSONDecodeError: not JSON.
+        ValueError: a key stands twice.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def json_lines(text: str) -> dict[str, int]:
+    """Key at the top of a JSON object -> its line, counted from 1. `text` is known to be JSON."""
+    return {key: text.count("\n", 0, at) + 1 for key, at in _json_keys(text)}
+
+
+def _json_keys(text: str) -> Iterator[tuple[str, int]]:
+    decoder, space = json.JSONDecoder(), re.compile(r"[\s,:]*")
+    at = text.find("{") + 1
+    while text[(at := _after(space, text, at))] != "}":
+        key, end = decoder.raw_decode(text, at)
+        yield key, at
+        _, at = decoder.raw_decode(text, _after(space, text, end))
+
+
+def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise ValueError(f"the key {key} stands twice")
+        made[key] = value
+    return made

@@ -26,6 +26,11 @@ Optimiser = Literal[
 ]  # fmt: skip
 
 
+Compiler = Literal["inductor", "eager", "aot_eager", "cudagraphs", "onnxrt", "tensorrt", "tvm"]
+"""Those of accelerate's DynamoBackend that this PyTorch still has."""
+CompilerMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+
+
 class BatchKeys(Group):
     """How many examples make a step, and how many steps a run."""
 
@@ -34,11 +39,16 @@ class BatchKeys(Group):
     )
     per_device_eval_batch_size: Int = key(8, "Examples that a rank evaluates at once.", gt=0, passed=True)
     gradient_accumulation_steps: Int = key(1, "Micro batches that make one step.", gt=0, passed=True)
-    auto_find_batch_size: Flag = key(False, "Halve the micro batch until it fits.", built=False)
+    auto_find_batch_size: Flag = key(
+        False,
+        "Halve the micro batch until it fits.",
+        refused="the batch would depend on the GPU; halve per_device_train_batch_size and double "
+        "gradient_accumulation_steps, which learns the same",
+    )
     num_train_epochs: Float = key(3.0, "Passes over the data.", gt=0, passed=True)
     max_steps: Int = key(-1, "Steps of the run, whatever num_train_epochs says; -1 goes by it.", ge=-1, passed=True)
     average_tokens_across_devices: Flag = key(True, "Weigh each rank's loss by its learned tokens.", passed=True)
-    label_smoothing_factor: Float = key(0.0, "Share of certainty taken from each label.", built=False)
+    label_smoothing_factor: Float = key(0.0, "Certainty taken from each label; stages pt and sft.", ge=0, lt=1)
     full_determinism: Flag = key(False, "Only deterministic kernels: slower, and for finding faults.", passed=True)
     seed: Int = key(42, "Seed of all that is drawn by chance.", ge=0, lt=2**32, passed=True)
     data_seed: Int | None = key(None, "Seed of the order of rows; seed unless said.", ge=0, lt=2**32, passed=True)
@@ -52,12 +62,11 @@ class OptimiserKeys(Group):
     lr_scheduler_kwargs: Mapping | None = key(None, "Further settings of that course.", passed=True)
     warmup_steps: Float = key(0, "Steps of rising learning rate, or below 1 their share of all steps.", ge=0)
     warmup_ratio: Float = key(0.0, "Share of all steps with rising learning rate.", ge=0, lt=1)
-    optim: Optimiser = key(
-        "adamw_torch_fused", "Optimiser.", passed=True,
-        built=False, accepts=("adamw_torch", "adafactor", "sgd", "adagrad", "rmsprop"),
-    )  # fmt: skip
+    optim: Optimiser = key("adamw_torch_fused", "Optimiser.", passed=True)
     optim_args: str | None = key(None, "Further settings of the optimiser, as name=value, with commas.", passed=True)
-    optim_target_modules: Names = key((), "Modules for GaLore's and APOLLO's optimisers.", built=False)
+    optim_target_modules: Names = key(
+        (), "Layers that GaLore's and APOLLO's optimisers project; all: all linear ones."
+    )
     adafactor: Flag = key(False, "Old way to say optim: adafactor.")
     weight_decay: Float = key(0.0, "Weight decay, biases and norms left out.", ge=0, passed=True)
     adam_beta1: Float = key(0.9, "Adam's decay of the mean.", ge=0, lt=1, passed=True)
@@ -66,7 +75,9 @@ class OptimiserKeys(Group):
     max_grad_norm: Float = key(
         1.0, "Longest gradient; longer ones are shortened. 0 never shortens.", ge=0, passed=True
     )
-    neftune_noise_alpha: Float | None = key(None, "Noise on the embeddings (NEFTune).", built=False)
+    neftune_noise_alpha: Float | None = key(
+        None, "Noise on the embeddings while training (NEFTune).", gt=0, passed=True
+    )
 
 
 class PrecisionKeys(Group):
@@ -74,31 +85,66 @@ class PrecisionKeys(Group):
 
     bf16: Flag = key(False, "Compute in bfloat16, keep weights in float32.", passed=True)
     fp16: Flag = key(False, "Compute in float16 with a scaled loss, keep weights in float32.", passed=True)
-    fp16_opt_level: str = key("O1", "Level of NVIDIA's old apex.", built=False)
+    fp16_opt_level: str = key(
+        "O1", "Level of NVIDIA's old apex.", refused="NVIDIA's apex is gone; write fp16: true alone"
+    )
     bf16_full_eval: Flag = key(False, "Evaluate in bfloat16 throughout.", passed=True)
     fp16_full_eval: Flag = key(False, "Evaluate in float16 throughout.", passed=True)
     tf32: Flag | None = key(None, "Allow TF32 in float32 products; PyTorch's own setting unless said.", passed=True)
-    half_precision_backend: str = key("auto", "Who casts to half precision.", built=False)
+    half_precision_backend: str = key(
+        "auto",
+        "Who casts to half precision: PyTorch.",
+        accepts=("cuda_amp", "cpu_amp"),
+        refused="NVIDIA's apex is gone, PyTorch casts; leave it out",
+    )
     gradient_checkpointing: Flag | None = key(
         None, "As disable_gradient_checkpointing, the other way round; the two must agree."
     )
     gradient_checkpointing_kwargs: Mapping | None = key(
         None, "Only use_reentrant, which must agree with use_reentrant_gc."
     )
-    torch_compile: Flag = key(False, "Compile the model.", built=False)
-    torch_compile_backend: str | None = key(None, "Compiler of torch_compile.", built=False)
-    torch_compile_mode: str | None = key(None, "Mode of torch_compile.", built=False)
-    torchdynamo: str | None = key(None, "Old name of torch_compile_backend.", built=False)
-    use_liger_kernel: Flag = key(False, "Replace layers by Liger's fused kernels.", built=False)
-    liger_kernel_config: Mapping | None = key(None, "Which of Liger's kernels.", built=False)
+    torch_compile: Flag = key(False, "Compile the model.", passed=True)
+    torch_compile_backend: Compiler | None = key(
+        None, "Compiler, inductor unless said; turns torch_compile on.", passed=True
+    )
+    torch_compile_mode: CompilerMode | None = key(None, "The compiler's mode; turns torch_compile on.", passed=True)
+    torchdynamo: str | None = key(
+        None,
+        "Old name of torch_compile_backend.",
+        refused="old name; write torch_compile: true and torch_compile_backend",
+    )
+    use_liger_kernel: Flag = key(False, "As enable_liger_kernel.")
+    liger_kernel_config: Mapping | None = key(None, "Which of Liger's kernels.")
     torch_empty_cache_steps: Int | None = key(
         None, "Steps between emptying the allocator's cache; never unless said.", gt=0, passed=True
     )
     use_cpu: Flag = key(False, "Train on CPUs even where there is a GPU.", passed=True)
-    use_mps_device: Flag = key(False, "Old way to ask for Apple's GPU.", built=False)
-    jit_mode_eval: Flag = key(False, "Evaluate through TorchScript.", built=False)
-    use_ipex: Flag = key(False, "Intel's extension for PyTorch.", built=False)
-    tpu_num_cores: Int | None = key(None, "Cores of a TPU.", built=False)
-    tpu_metrics_debug: Flag = key(False, "Print a TPU's metrics.", built=False)
-    past_index: Int = key(-1, "Output to feed back as past state.", built=False)
-    mp_parameters: str = key("", "Settings of SageMaker's launcher.", built=False)
+    use_mps_device: Flag = key(
+        False,
+        "Old way to ask for Apple's GPU.",
+        refused="Apple's GPU is not supported; use_cpu: true trains on such a machine",
+    )
+    jit_mode_eval: Flag = key(
+        False,
+        "Evaluate through TorchScript.",
+        refused="TorchScript evaluation is gone from transformers; write torch_compile: true",
+    )
+    use_ipex: Flag = key(
+        False,
+        "Intel's extension for PyTorch.",
+        refused="Intel's extension is gone, PyTorch does its work itself; leave it out",
+    )
+    tpu_num_cores: Int | None = key(None, "Cores of a TPU.", refused="TPUs are not supported; leave it out")
+    tpu_metrics_debug: Flag = key(
+        False,
+        "Print a TPU's metrics.",
+        refused="TPUs are not supported; leave it out, or write debug: underflow_overflow",
+    )
+    past_index: Int = key(
+        -1, "Output to feed back as past state.", refused="no text model has such an output; leave it out"
+    )
+    mp_parameters: str = key(
+        "",
+        "Settings of SageMaker's launcher.",
+        refused="SageMaker's launcher is not supported; torchrun, deepspeed and the operator's jobs start ranks",
+    )

@@ -11,16 +11,20 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Zero:
-    """What is shared between ranks: nothing (0), optimiser and gradients (2), weights too (3)."""
+    """What is shared between ranks: nothing (0), the optimiser (1), gradients too (2), weights too (3)."""
 
     stage: int
     offload: bool = False
     """Keep what is shared in host memory."""
-    built: bool = True
+    weights_stay: bool = False
+    """Of what is shared, keep weights on the GPU all the same."""
+    refused: str = ""
+    """Why it can't be had, and the nearest thing that works."""
 
 
 SHORT = {
     "zero0": Zero(stage=0),
+    "zero1": Zero(stage=1),
     "zero2": Zero(stage=2),
     "zero2_offload": Zero(stage=2, offload=True),
     "zero3": Zero(stage=3),
@@ -29,10 +33,14 @@ SHORT = {
 FILES = {
     "ds_z0_config.json": Zero(stage=0),
     "ds_z2_config.json": Zero(stage=2),
-    "ds_z2_autotp_config.json": Zero(stage=2, built=False),
+    "ds_z2_autotp_config.json": Zero(
+        stage=2,
+        refused="DeepSpeed's tensor parallelism (AutoTP) wants ranks that read the same rows, and ours read "
+        "different ones; zero3 shares the weights, too",
+    ),
     "ds_z2_offload_config.json": Zero(stage=2, offload=True),
     "ds_z3_config.json": Zero(stage=3),
-    "ds_z3_fp8_config.json": Zero(stage=3, built=False),
+    "ds_z3_fp8_config.json": Zero(stage=3, offload=True, weights_stay=True),
     "ds_z3_offload_config.json": Zero(stage=3, offload=True),
 }
 

@@ -28,6 +28,7 @@ class Prepared:
     """What training reads: rows of the stage's columns (lists of int), and the report about them."""
 
     train: Dataset | Stream
+    """Without a row where nothing is trained."""
     eval: Dataset | dict[str, Dataset] | None
     """By the data sets' names with eval_on_each_dataset."""
     report: DataReport
@@ -71,7 +72,7 @@ def build(  # noqa: PLR0913 - all but two are keywords that few callers need
     kept = Path(cfg.data.tokenized_path) if cfg.data.tokenized_path else None
     if kept is not None and tokenized.has_data(kept):
         return _from_disk(recipe, kept)
-    if not cfg.data.dataset:
+    if not cfg.data.dataset and cfg.training.do_train:
         raise DataInvalid("dataset: nothing to train on; write the names of data sets")
     shop = Workshop(
         cfg=cfg,
@@ -82,19 +83,28 @@ def build(  # noqa: PLR0913 - all but two are keywords that few callers need
     )
     train, held_out = _find(shop)
     prepared = _prepare(shop, train, held_out)
-    return dataclasses.replace(prepared, has_tools=any(one.entry.columns.tools is not None for one in train))
+    found = train or held_out
+    return dataclasses.replace(prepared, has_tools=any(one.entry.columns.tools is not None for one in found))
 
 
 def _prepare(shop: Workshop, train: list[Source], held_out: list[Source]) -> Prepared:
     cfg, recipe = shop.cfg, shop.recipe
-    stream = open_stream(cfg, recipe, train, shop.seed) if cfg.data.streaming else None
-    parts, report = shop.prepare([] if stream else train, held_out)
+    unused = not cfg.training.do_train and not cfg.data.val_size
+    stream = open_stream(cfg, recipe, train, shop.seed) if cfg.data.streaming and not unused else None
+    parts, report = shop.prepare([] if stream or unused else train, held_out)
     report = dataclasses.replace(report, notes=(*recipe.notes, *_notes(cfg)))
     if stream is not None:
         return _with_stream(stream, parts, report, recipe)
     if cfg.data.tokenized_path:
         tokenized.save(Path(cfg.data.tokenized_path), {_on_disk(name): rows for name, rows in parts.items()})
-    return Prepared(train=parts["train"], eval=_evaluated(parts), report=report, recipe=recipe)
+    learned = parts["train"] if "train" in parts else _nothing()
+    return Prepared(train=learned, eval=_evaluated(parts), report=report, recipe=recipe)
+
+
+def _nothing() -> Dataset:
+    from datasets import Dataset
+
+    return Dataset.from_dict({"input_ids": []})
 
 
 def _find(shop: Workshop) -> tuple[list[Source], list[Source]]:

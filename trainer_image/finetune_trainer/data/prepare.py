@@ -34,14 +34,14 @@ class Workshop:
         """Final data sets and the report, by parts: train, and eval or `eval_<data set>`.
 
         Args:
-            train: to train on; none, when it is streamed.
-            held_out: to evaluate on.
+            train: to train on; none, when it is streamed, or nothing is trained.
+            held_out: to evaluate on; as prompts with their answers, with predict_with_generate.
 
         Raises:
             DataInvalid: the data cannot be used. Bad rows are told when all rows have been read.
             WorkerDied: a worker was killed.
         """
-        parts = self._parts(self._tokens(train), self._tokens(held_out))
+        parts = self._parts(train, held_out)
         fail = self.cfg.data.on_bad_row == "fail"
         # All reports before any packing: rows that are refused end the run early.
         reports = {part.name: describe_part(part.name, part.tokens, part.picked(), fail=fail) for part in parts}
@@ -55,11 +55,11 @@ class Workshop:
         )
         return {name: rows for name, (rows, _) in done.items()}, report
 
-    def _tokens(self, found: Sequence[Source]) -> list[Tokens]:
+    def _tokens(self, found: Sequence[Source], recipe: Recipe) -> list[Tokens]:
         tokeniser = Tokeniser(
-            convert=self.recipe.convert,
-            encoder=self.recipe.encoder,
-            identity=self.recipe.identity,
+            convert=recipe.convert,
+            encoder=recipe.encoder,
+            identity=recipe.identity,
             cache_dir=self.cache_dir,
             workers=self._workers,
             reuse=self.reuse,
@@ -68,8 +68,10 @@ class Workshop:
         limits = [None if source.entry.num_samples else self.cfg.data.max_samples for source in found]
         return [tokeniser.tokens(source, limit) for source, limit in zip(found, limits, strict=True)]
 
-    def _parts(self, train: Sequence[Tokens], held_out: Sequence[Tokens]) -> list[Part]:
+    def _parts(self, train_sources: Sequence[Source], held_out_sources: Sequence[Source]) -> list[Part]:
         data = self.cfg.data
+        asked = self.recipe.of_prompts() if self.cfg.training.predict_with_generate else self.recipe
+        train, held_out = self._tokens(train_sources, self.recipe), self._tokens(held_out_sources, asked)
         choice = select.Choice(
             seed=self.seed,
             max_samples=data.max_samples,
@@ -79,7 +81,9 @@ class Workshop:
             eval_on_each_dataset=data.eval_on_each_dataset,
         )
         chosen = select.select(_sizes(train), _sizes(held_out), choice)
-        evaluated = train if choice.val_size else held_out
+        evaluated = held_out
+        if choice.val_size:
+            evaluated = train if asked is self.recipe else self._tokens(train_sources, asked)
         named = {f"eval_{name}" if name else "eval": rows for name, rows in chosen.eval.items()}
         learned = [] if chosen.train is None else [Part.of("train", train, chosen.train)]
         return learned + [Part.of(name, evaluated, rows) for name, rows in named.items()]

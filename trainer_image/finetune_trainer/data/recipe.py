@@ -62,6 +62,14 @@ class Recipe:
         """Of the data."""
         return data_stage(self.cfg)
 
+    def of_prompts(self) -> Recipe:
+        """The same for rows that are to be answered: the prompt, and the last answer by itself.
+
+        LLaMA-Factory makes them so for predict_with_generate (data/loader.py, `do_generate`).
+        """
+        finetuning = self.cfg.finetuning.model_copy(update={"stage": "ppo"})
+        return dataclasses.replace(self, cfg=self.cfg.model_copy(update={"finetuning": finetuning}))
+
     def convert(self, source: Source) -> Callable[[object], Example | BadRow]:
         """From raw rows to examples."""
         return converter(source.entry, self.faults)

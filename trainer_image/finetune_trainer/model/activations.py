@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from finetune_trainer.config import TrainConfig
+from finetune_trainer.failures import RunError
+from finetune_trainer.model import precision
 
 
 def spare(cfg: TrainConfig, model: PreTrainedModel) -> None:
     """Turn it on, unless the configuration turns it off.
 
     Inputs must want gradients, or re-entrant checkpointing yields none above a frozen base.
+
+    Raises:
+        RunError: the model cannot do so, or use_unsloth_gc has nowhere to spare memory.
     """
     if cfg.model.disable_gradient_checkpointing:
         return
-    arguments = {"use_reentrant": cfg.model.use_reentrant_gc}
-    if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs=arguments)
+    if not model.supports_gradient_checkpointing:
+        raise RunError(
+            f"disable_gradient_checkpointing: a model of type {model.config.model_type} knows no gradient "
+            "checkpointing; write true"
+        )
+    if cfg.model.use_unsloth_gc and not precision.on_gpu(cfg):
+        raise RunError(
+            "use_unsloth_gc: needs a GPU, from which it moves activations to the host's memory; leave it out, "
+            "gradient checkpointing is on by itself"
+        )
+    reentrant = cfg.model.use_reentrant_gc and not cfg.training.fsdp  # FSDP drops weights between the two passes
+    again = {"use_reentrant": reentrant and not _balances_routers(model)}
+    if cfg.model.use_unsloth_gc:
+        offload(model, **again)
+    elif hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=again)
     else:  # transformers 4
-        model.gradient_checkpointing_enable(arguments)  # type: ignore[no-untyped-call]
+        model.gradient_checkpointing_enable(again)  # type: ignore[no-untyped-call]
     model.enable_input_require_grads()  # type: ignore[no-untyped-call]
+
+
+def _balances_routers(model: PreTrainedModel) -> bool:
+    """transformers 5 picks up the routers' scores as layers run; re-entrant checkpointing runs them without gradients.
+
+    The balancing loss would be logged, and move nothing.
+    """
+    return bool(getattr(model.config.get_text_config(), "output_router_logits", False))
+
+
+def offload(model: PreTrainedModel, *, use_reentrant: bool, pin: bool = True) -> None:
+    """What checkpointing keeps, one hidden state for each layer, lies in the host's memory until it is needed.
+
+    So does Unsloth (LLaMA-Factory's model_utils/checkpointing.py); PyTorch has the means itself.
+    """
+
+    def function(layer: nn.Module, *inputs: Any, **named: Any) -> Any:  # noqa: ANN401 - a layer's
+        with torch.autograd.graph.save_on_cpu(pin_memory=pin):
+            return checkpoint(layer, *inputs, use_reentrant=use_reentrant, **named)
+
+    model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=function)

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from finetune_trainer.config import TrainConfig
-from finetune_trainer.model import precision, quantisation, settings
+from finetune_trainer.model import leaves, precision, quantisation, settings
 from finetune_trainer.model.sources import hub_arguments, named
 
 
@@ -28,12 +28,17 @@ def load_base(cfg: TrainConfig, *, device: torch.device) -> PreTrainedModel:
     with named(cfg.model.model_name_or_path, "model_name_or_path") as source:
         config = AutoConfig.from_pretrained(source, **hub_arguments(cfg.model))
         settings.apply(cfg, config)
-        if cfg.model.train_from_scratch:
-            return _random(cfg, config)
-        arguments = _arguments(cfg, config, device)
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            source, config=config, **arguments, **hub_arguments(cfg.model)
-        )
+        model = _random(cfg, config) if cfg.model.train_from_scratch else _stored(cfg, config, source, device)
+    if sharded():
+        leaves.keep_whole(model)
+    return model
+
+
+def _stored(cfg: TrainConfig, config: PretrainedConfig, source: str, device: torch.device) -> PreTrainedModel:
+    arguments = _arguments(cfg, config, device)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        source, config=config, **arguments, **hub_arguments(cfg.model)
+    )
     return model
 
 

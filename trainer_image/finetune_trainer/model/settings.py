@@ -7,8 +7,8 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from finetune_trainer.config import TrainConfig
-
-_ATTENTION = {"auto": None, "disabled": "eager", "sdpa": "sdpa", "fa2": "flash_attention_2"}
+from finetune_trainer.model import attention as kernels
+from finetune_trainer.model import positions, routers
 
 
 def apply(cfg: TrainConfig, config: PretrainedConfig) -> None:
@@ -17,9 +17,14 @@ def apply(cfg: TrainConfig, config: PretrainedConfig) -> None:
     Raises:
         RunError: this model has no such setting.
     """
+    positions.stretch(cfg, config)
+    routers.balance(cfg, config)
 
 
-def attention(cfg: TrainConfig, config: PretrainedConfig) -> dict[str, Any]:  # noqa: ARG001
-    """`attn_implementation` for loading, if the user has a wish."""
-    wish = _ATTENTION.get(cfg.model.flash_attn)
-    return {} if wish is None else {"attn_implementation": wish}
+def attention(cfg: TrainConfig, config: PretrainedConfig) -> dict[str, Any]:
+    """`attn_implementation` for loading, if the user has a wish.
+
+    Raises:
+        RunError: this machine or this model has not what was asked for.
+    """
+    return kernels.chosen(cfg, config)

@@ -6,23 +6,30 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from finetune_trainer import template
 from finetune_trainer.config import TrainConfig
+from finetune_trainer.model import new_tokens
 from finetune_trainer.model.sources import hub_arguments, named
 from finetune_trainer.template.chosen import chosen
 
 
 def load_tokenizer(cfg: TrainConfig) -> PreTrainedTokenizerBase:
-    """Load the model's tokenizer, padding on the right, its special tokens as the template needs them.
+    """Load the model's tokenizer, padding on the right, with new tokens, its special ones as the template needs them.
 
     Its chat template is still the model's own.
 
     Raises:
         ModelNotFound: there is none.
+        RunError: the file of new special tokens cannot be read.
         TemplateUnknown, TemplateInvalid: there is no such template, or none can be made of the chat template.
     """
     with named(cfg.model.model_name_or_path, "model_name_or_path") as source:
         tokenizer = AutoTokenizer.from_pretrained(
-            source, use_fast=cfg.model.use_fast_tokenizer, padding_side="right", **hub_arguments(cfg.model)
+            source,
+            use_fast=cfg.model.use_fast_tokenizer,
+            split_special_tokens=cfg.model.split_special_tokens,
+            padding_side="right",
+            **hub_arguments(cfg.model),
         )
+    new_tokens.add(cfg.model, tokenizer)
     fits, _ = chosen(cfg.data, tokenizer)
     changes = template.fix_tokenizer(tokenizer, fits)
     if changes.chat_template is not None:

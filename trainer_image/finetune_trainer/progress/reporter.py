@@ -19,17 +19,18 @@ from finetune_trainer.records import Heartbeat, Phase, Progress
 class Reporter(TrainerCallback):
     """Heartbeats of every rank, progress.json of rank 0, and the screen."""
 
-    def __init__(self, context: RunContext, world: World) -> None:
+    def __init__(self, context: RunContext, world: World, *, bar: bool = True) -> None:
         self._run_dir = context.run_dir
         self._context = context
         self._world = world
-        self._screen = screen.of_rank(is_first=world.is_first, is_job=context.is_job)
+        self._screen = screen.of_rank(is_first=world.is_first, plain=context.is_job or not bar)
         self._speed = Speed(total_steps=0)
         self._phase: Phase = "starting"
         self._step = 0
         self._epoch = 0.0
         self._loss: float | None = None
         self._learning_rate: float | None = None
+        self._told: list[str] = []
         self._checkpoint_step: int | None = None
         self._rows: dict[str, int] = {}
 
@@ -80,7 +81,7 @@ class Reporter(TrainerCallback):
         self._speed.add(_moment(state))
         self.beat()
         self._write_progress()
-        self._screen.step(self._progress())
+        self._screen.step(self._progress(), self._told)
         if state.global_step >= state.max_steps:
             control.should_log = True
         return control
@@ -104,8 +105,9 @@ class Reporter(TrainerCallback):
         if "loss" in logs:
             self._loss = float(logs["loss"])
             self._learning_rate = float(logs["learning_rate"])
+            self._told = screen.telling(logs)
             self._write_progress()
-            self._screen.logged(self._progress())
+            self._screen.logged(self._progress(), self._told)
         for name, value in logs.items():
             if name.startswith("eval_") and name.endswith("_loss"):  # one for each data set, if so asked
                 self.say(f"eval  step {state.global_step}  {name} {value:.4f}")

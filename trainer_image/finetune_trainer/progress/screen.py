@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from finetune_trainer import records
+
+_TELLING = {
+    "rewards/accuracies": "accuracy",
+    "rewards/margins": "margin",
+    "accuracy": "accuracy",
+    "margin": "margin",
+    "reward": "reward",
+    "kl": "kl",
+}
+"""What the methods tell that shows whether they work -> its word on the screen."""
 
 
 class Screen(Protocol):
@@ -17,21 +28,21 @@ class Screen(Protocol):
     def say(self, text: str) -> None:
         """One line."""
 
-    def step(self, progress: records.Progress) -> None:
+    def step(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """A step has ended."""
 
-    def logged(self, progress: records.Progress) -> None:
+    def logged(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """A step with fresh figures has ended."""
 
     def close(self) -> None:
         """Training has ended."""
 
 
-def of_rank(*, is_first: bool, is_job: bool) -> Screen:
-    """A bar for people at a terminal, lines for a log, silence for all ranks but the first."""
+def of_rank(*, is_first: bool, plain: bool) -> Screen:
+    """A bar for people at a terminal, lines for a log or where they are asked for, silence for other ranks."""
     if not is_first:
         return Silence()
-    return Bar() if sys.stdout.isatty() and not is_job else Lines()
+    return Bar() if sys.stdout.isatty() and not plain else Lines()
 
 
 class Silence:
@@ -40,10 +51,10 @@ class Silence:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def step(self, progress: records.Progress) -> None:
+    def step(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """Nothing."""
 
-    def logged(self, progress: records.Progress) -> None:
+    def logged(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -58,13 +69,15 @@ class Lines:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
-    def step(self, progress: records.Progress) -> None:
+    def step(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """Nothing: lines come with fresh figures only."""
 
-    def logged(self, progress: records.Progress) -> None:
+    def logged(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """The figures of one logged step."""
         self.say(
-            "  ".join((f"step {progress.step}/{progress.total_steps} ({progress.percentage} %)", *figures(progress)))
+            "  ".join(
+                (f"step {progress.step}/{progress.total_steps} ({progress.percentage} %)", *figures(progress, told))
+            )
         )
 
     def close(self) -> None:
@@ -90,27 +103,28 @@ class Bar:
         """One line, above the bar when it stands."""
         self._console.print(text)
 
-    def step(self, progress: records.Progress) -> None:
+    def step(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """Move the bar."""
         if self._task is None:
             self._bar.start()
             self._task = self._bar.add_task("train", total=progress.total_steps, figures="")
-        self._bar.update(self._task, completed=progress.step, figures="  ".join(figures(progress)))
+        self._bar.update(self._task, completed=progress.step, figures="  ".join(figures(progress, told)))
 
-    def logged(self, progress: records.Progress) -> None:
+    def logged(self, progress: records.Progress, told: Sequence[str] = ()) -> None:
         """The same: the figures are in the bar."""
-        self.step(progress)
+        self.step(progress, told)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
         self._bar.stop()
 
 
-def figures(progress: records.Progress) -> list[str]:
-    """Loss, learning rate, speed and time left, in words; what is not known yet is left out."""
+def figures(progress: records.Progress, told: Sequence[str] = ()) -> list[str]:
+    """Loss, what the method tells, learning rate, speed and time left, in words; what is not known yet is left out."""
     parts = []
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4f}")
+    parts += told
     if progress.learning_rate is not None:
         parts.append(f"lr {progress.learning_rate:.2e}")
     if progress.tokens_per_second is not None:
@@ -118,6 +132,11 @@ def figures(progress: records.Progress) -> list[str]:
     if progress.remaining_seconds is not None:
         parts.append(f"{duration(progress.remaining_seconds)} left")
     return parts
+
+
+def telling(logs: Mapping[str, Any]) -> list[str]:
+    """Of what a method logs beside the loss, what people look at: accuracy, margin, reward, kl."""
+    return [f"{word} {float(logs[name]):.3f}" for name, word in _TELLING.items() if name in logs]
 
 
 def duration(seconds: float) -> str:

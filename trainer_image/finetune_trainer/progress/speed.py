@@ -56,4 +56,5 @@ class Speed:
         return round((last.seconds - first.seconds) / (last.step - first.step) * (self.total_steps - last.step))
 
     def _ends(self) -> tuple[Moment, Moment]:
-        return self.moments[0], self.moments[-1]
+        nothing = Moment(step=0, seconds=0.0, tokens=0)  # a run that only evaluates
+        return (self.moments[0], self.moments[-1]) if self.moments else (nothing, nothing)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.failures import RunError
-from finetune_trainer.stages import sft
+from finetune_trainer.stages import dpo, kto, ppo, pt, rm, sft
 from finetune_trainer.stages.arguments import arguments
 from finetune_trainer.stages.parts import Parts
 from finetune_trainer.stages.trainer import GlobalTrainer
 
 __all__ = ["GlobalTrainer", "Parts", "arguments", "build"]
 
-BUILDERS = {"sft": sft.build}
+BUILDERS = {"dpo": dpo.build, "pt": pt.build, "sft": sft.build, "rm": rm.build, "ppo": ppo.build, "kto": kto.build}
 
 
 def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from finetune_trainer import deepspeed
-from finetune_trainer.config import TrainConfig
+from finetune_trainer.config import TrainConfig, fsdp
 from finetune_trainer.config.hf import to_training_arguments
 from finetune_trainer.context import RunContext
 
@@ -43,4 +43,5 @@ def arguments(cfg: TrainConfig, context: RunContext) -> TrainingArguments:
     if not torch.cuda.is_available():
         said["use_cpu"] = True  # unsaid, transformers refuses bf16 for the want of a GPU
     said["deepspeed"] = deepspeed_config(cfg, context)
+    said |= fsdp.arguments(cfg)
     return TrainingArguments(**{name: value for name, value in said.items() if name in accepted})

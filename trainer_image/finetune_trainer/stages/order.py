@@ -7,6 +7,7 @@ some ranks, so a run on two ranks learns other rows than a run on one. Here blan
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,12 @@ class GlobalBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Batches of row numbers; the number `rows` is the blank row."""
         yield from self._split.batches(self._order.of_epoch(self.epoch, self._rows), blank=self._rows)
+
+    def rows_of(self, epoch: int, number: int, *, rank: int) -> list[int]:
+        """The rows of one micro batch of any rank, without blanks."""
+        split = dataclasses.replace(self._split, rank=rank)
+        batch = split.batches(self._order.of_epoch(epoch, self._rows), blank=self._rows)[number]
+        return [row for row in batch if row < self._rows]
 
     def __len__(self) -> int:
         """Micro batches of this rank in an epoch."""

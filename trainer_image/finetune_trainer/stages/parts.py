@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from finetune_trainer.checkpoints import Keeper
+from finetune_trainer.collate import Batch, tokens
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.data import Prepared, Stream
 from finetune_trainer.distributed import World
@@ -34,6 +35,10 @@ class Parts:
     callbacks: Sequence[TrainerCallback]
     optimiser: Callable[[torch.nn.Module], torch.optim.Optimizer | None]
     """Makes the optimiser when the model is ready; None: transformers' own, by its name in the arguments."""
+    counts: Callable[[Batch], int] = tokens
+    """How many tokens of a micro batch the model is said to have seen."""
+    tells_tokens: bool = False
+    """Whether each logged step says how many tokens the model has seen so far."""
     device: torch.device
     """Where a stage loads further models (reference, reward) to."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+import functools
 
-from finetune_trainer import isolation
-from finetune_trainer.collate import Collate, Collator
+import torch
+from torch import nn
+
+from finetune_trainer import isolation, model
+from finetune_trainer.collate import Batch, Collate, Collator
 from finetune_trainer.config import TrainConfig, zero
+from finetune_trainer.losses import tokens
 from finetune_trainer.stages.parts import Parts
-from finetune_trainer.stages.token_mean import TokenMean
+from finetune_trainer.stages.token_mean import TokenLoss, TokenMean, smoothing
 from finetune_trainer.stages.trainer import GlobalTrainer
 
 
@@ -18,9 +22,49 @@ def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
     Raises:
         PackedRowsLeak: neat_packing is asked for, and this model does not keep packed rows apart.
     """
-    return GlobalTrainer(
-        parts, objective=TokenMean(parts.model), collator=_collator(cfg, parts), order=parts.order(cfg)
-    )
+    accuracy = cfg.finetuning.compute_accuracy
+    if cfg.finetuning.use_asft_loss:
+        objective: TokenMean = Anchored(cfg, parts, accuracy=accuracy)
+    else:
+        objective = TokenMean(parts.model, token_loss=_token_loss(cfg), accuracy=accuracy)
+    trainer = _trainer(cfg, parts, objective)
+    if isinstance(objective, Anchored):
+        objective.reference.prepare(trainer.accelerator)
+    return trainer
+
+
+def _trainer(cfg: TrainConfig, parts: Parts, objective: TokenMean) -> GlobalTrainer:
+    collator, order = _collator(cfg, parts), parts.order(cfg)
+    if not cfg.training.predict_with_generate:
+        return GlobalTrainer(parts, objective=objective, collator=collator, order=order)
+    from finetune_trainer.stages.answering import AnsweringTrainer
+
+    return AnsweringTrainer(cfg, parts, objective=objective, collator=collator, order=order)
+
+
+class Anchored(TokenMean):
+    """ASFT: below a LoRA adapter it holds to the base model (LLaMA-Factory crashes there), else to a second copy."""
+
+    def __init__(self, cfg: TrainConfig, parts: Parts, *, accuracy: bool) -> None:
+        super().__init__(parts.model, token_loss=tokens.dft, accuracy=accuracy)
+        self.reference = model.reference(cfg, parts.tokenizer, parts.model, device=parts.device)
+        self._alpha = cfg.finetuning.asft_alpha
+
+    def each(self, model: nn.Module, batch: Batch, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """DFT and the divergence."""
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        with self.reference.frozen(model) as frozen:
+            theirs, _ = tokens.learned(frozen(**inputs)["logits"], batch["labels"])
+        return tokens.asft(logits, targets, theirs, alpha=self._alpha)
+
+
+def _token_loss(cfg: TrainConfig) -> TokenLoss | None:
+    """What use_dft_loss, use_eaft_loss or label_smoothing_factor ask for; rules let one of them by."""
+    if cfg.finetuning.use_dft_loss:
+        return tokens.dft
+    if cfg.finetuning.use_eaft_loss:
+        return functools.partial(tokens.eaft, alpha=cfg.finetuning.eaft_alpha)
+    return smoothing(cfg.training.label_smoothing_factor)
 
 
 def _collator(cfg: TrainConfig, parts: Parts) -> Collate:

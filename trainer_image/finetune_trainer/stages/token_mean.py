@@ -1,29 +1,45 @@
-"""The loss of pt and sft: cross entropy, its mean over the learned tokens of the global batch."""
+"""The loss of pt and sft: a loss of each learned token, its mean over the learned tokens of the global batch."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from finetune_trainer.collate import Batch
 from finetune_trainer.distributed import World
 from finetune_trainer.examples import IGNORE_INDEX
+from finetune_trainer.losses import tokens
 from finetune_trainer.stages.objective import Meter
+
+TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From learned tokens' logits, float32 [tokens, vocabulary], and labels, int64 [tokens], to losses, [tokens]."""
 
 
 class TokenMean:
-    """An objective. The model computes it by itself where its forward takes `num_items_in_batch`: fused kernels."""
+    """An objective. Without a loss of its own it is cross entropy, which the model computes by itself where its
+    forward takes `num_items_in_batch`: fused kernels.
+    """
 
     looks_ahead = False
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, token_loss: TokenLoss | None = None, accuracy: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            model: not wrapped yet.
+            token_loss: in place of cross entropy.
+            accuracy: evaluation counts right tokens, too.
+        """
         self.meter = Meter()
-        self._by_model = accepts_items(model)
+        self._token_loss = token_loss or tokens.cross_entropy
+        self._by_model = token_loss is None and accepts_items(model)
+        self._accuracy = accuracy
+        self._router_weight = float(getattr(getattr(model, "config", None), "router_aux_loss_coef", 0.0) or 0.0)
 
     def items(self, batch: Batch) -> int:
         """Learned tokens. A causal model predicts the next one, so the first label of a row does not count."""
@@ -33,12 +49,42 @@ class TokenMean:
         """Nothing depends on the other micro batches."""
 
     def loss(self, model: nn.Module, batch: Batch, items: torch.Tensor) -> torch.Tensor:
-        """See `Objective.loss`."""
+        """See `Objective.loss`. A router's loss depends on the micro batch; it counts by its learned tokens."""
         if self._by_model:
-            loss: torch.Tensor = model(**batch, num_items_in_batch=items)["loss"]
-            return loss
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
-        return next_token_loss(model(**inputs)["logits"], batch["labels"], items)
+            outputs = model(**batch, num_items_in_batch=items)
+            share = self._router_loss(outputs, batch, items)
+            loss: torch.Tensor = outputs["loss"] - self._router_loss(outputs) + share
+        else:
+            outputs = model(**{name: value for name, value in batch.items() if name != "labels"})
+            logits, targets = tokens.learned(outputs["logits"], batch["labels"])
+            loss = self.each(model, batch, logits, targets).sum() / items
+            loss = loss + self._router_loss(outputs, batch, items)
+        if self._accuracy and not model.training:
+            self.meter.add("accuracy", *row_accuracy(outputs["logits"], batch["labels"]))
+        return loss
+
+    def each(
+        self,
+        model: nn.Module,  # noqa: ARG002 - for who overrides this
+        batch: Batch,  # noqa: ARG002 - likewise
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
+        """The loss of each learned token, [tokens]."""
+        return self._token_loss(logits, targets)
+
+    def _router_loss(
+        self, outputs: Mapping[str, Any], batch: Batch | None = None, items: torch.Tensor | float = 1.0
+    ) -> torch.Tensor | float:
+        """A mixture's auxiliary loss as the model adds it; with a batch, weighed by the batch's share of `items`.
+
+        transformers adds it once for each micro batch, however many make the step.
+        """
+        router = outputs.get("aux_loss")
+        if not self._router_weight or router is None:
+            return 0.0
+        whole: torch.Tensor = self._router_weight * router
+        return whole if batch is None else whole * (self.items(batch) / items)
 
 
 def accepts_items(model: nn.Module) -> bool:
@@ -51,14 +97,20 @@ def accepts_items(model: nn.Module) -> bool:
     return any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def next_token_loss(logits: torch.Tensor, labels: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the next token, summed over learned tokens and divided by `items`.
+def row_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each row's share of learned tokens that are the model's likeliest: float [batch], and 1 for rows that have any.
 
-    Args:
-        logits: [batch, sequence, vocabulary].
-        labels: int64 [batch, sequence], -100 where nothing is learned.
-        items: [], learned tokens of the global batch.
+    Source: LLaMA-Factory, train/sft/metric.py (`ComputeAccuracy`): a mean over rows, not over tokens.
     """
-    flat = logits[:, :-1].float().flatten(0, 1)
-    targets = labels[:, 1:].flatten().to(flat.device)
-    return functional.cross_entropy(flat, targets, ignore_index=IGNORE_INDEX, reduction="sum") / items
+    targets = labels[:, 1:].to(logits.device)
+    learned = targets.ne(IGNORE_INDEX)
+    right = (logits[:, :-1].argmax(dim=-1) == targets) & learned
+    counts = learned.sum(dim=1)
+    return right.sum(dim=1) / counts.clamp(min=1), counts.gt(0).long()
+
+
+def smoothing(epsilon: float) -> TokenLoss | None:
+    """The loss of label_smoothing_factor; None: plain cross entropy."""
+    if not epsilon:
+        return None
+    return functools.partial(tokens.smoothed, epsilon=epsilon)

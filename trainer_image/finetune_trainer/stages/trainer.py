@@ -15,13 +15,14 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -29,11 +30,15 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput, SchedulerType
 
-from finetune_trainer.collate import Collate, tokens
+from finetune_trainer import distributed_fsdp
+from finetune_trainer.collate import Collate
 from finetune_trainer.data import Stream
-from finetune_trainer.failures import LossNotFinite
+from finetune_trainer.failures import LossNotFinite, RunError
+from finetune_trainer.optimisers import schedule
+from finetune_trainer.stages import ledger
+from finetune_trainer.stages.ledger import Ledger, Ruined
 from finetune_trainer.stages.objective import Meter, Objective
 from finetune_trainer.stages.order import GlobalBatches, Order, Split, StreamedBatches, WithBlank
 from finetune_trainer.stages.parts import Parts
@@ -59,13 +64,19 @@ class GlobalTrainer(Trainer):
         self._optimiser = parts.optimiser
         self._world = parts.world
         self._keeper = parts.keeper
+        self._counts = parts.counts
+        self._tells_tokens = parts.tells_tokens
         self.data = parts.data
         self.rows = parts.data.train
         self._batches = None if isinstance(self.rows, Stream) else GlobalBatches(len(self.rows), order, self._split())
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._logged_step: int | None = None
         self._evaluated = (0.0, 0.0)
-        self.add_callback(_EpochBegins(self))
+        self._ledger = Ledger()
+        self._place = (0, 0)
+        self.add_callback(_Course(self))
+        if parts.arguments.fsdp:
+            self.add_callback(distributed_fsdp.InPieces())
         self.remove_callback(PrinterCallback)  # progress.screen speaks
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -84,6 +95,7 @@ class GlobalTrainer(Trainer):
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=getattr(args, "dataloader_multiprocessing_context", None),  # not in 4.53
         )
 
     def begin_epoch(self, step: int) -> None:
@@ -91,6 +103,8 @@ class GlobalTrainer(Trainer):
         if self._batches is not None:
             per_epoch = max(1, math.ceil(len(self._batches) / self.args.gradient_accumulation_steps))
             self._batches.epoch = step // per_epoch
+            skipped = 0 if self.args.ignore_data_skip else step % per_epoch * self.args.gradient_accumulation_steps
+            self._place = (self._batches.epoch, skipped)
         if self._logged_step is None:
             self._logged_step = step
 
@@ -106,12 +120,21 @@ class GlobalTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Mapping[str, torch.Tensor]], num_batches: int, device: torch.device
     ) -> tuple[list[Mapping[str, torch.Tensor]], torch.Tensor]:
-        """The micro batches of one step, and how many items all ranks have in them."""
+        """The micro batches of one step, and how many items all ranks have in them.
+
+        Raises:
+            LossNotFinite: on every rank alike, of an earlier step.
+        """
         batches: list[Mapping[str, torch.Tensor]] = [
             dict(batch) for _, batch in zip(range(num_batches), epoch_iterator, strict=False)
         ]
         items = sum(self.objective.items(dict(batch)) for batch in batches)
-        all_items, all_tokens = self._world.sum(items, sum(tokens(batch) for batch in batches))
+        ruined = self._ledger.look() if self._ledger.is_due() else None
+        counted = sum(self._counts(dict(batch)) for batch in batches)
+        all_items, all_tokens, bad = self._world.sum(items, counted, float(ruined is not None))
+        if bad:
+            self._stop(ruined)
+        self._draw(batches)
         self.state.num_input_tokens_seen += int(all_tokens)
         self._prepare_objective(self.model_wrapped, batches)
         count = all_items if self.args.average_tokens_across_devices else items
@@ -135,13 +158,42 @@ class GlobalTrainer(Trainer):
         """One micro batch; its share of the loss is kept in full precision."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._loss_sum = self._loss_sum.to(loss.device) + loss.detach()
+        self._ledger.done(loss)
         return loss
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """With FSDP on every device that it is asked for."""
+        super().create_accelerator_and_postprocess()
+        distributed_fsdp.insist(self)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:  # noqa: FBT001
+        """Under FSDP the result is put together from all ranks; checkpoints stay in pieces."""
+        if not self.args.fsdp or _internal_call:
+            super().save_model(output_dir, _internal_call)
+            return
+        whole = distributed_fsdp.whole_weights(cast("nn.Module", self.model), keep=self.args.should_save)
+        if self.args.should_save:
+            self._save(output_dir, state_dict=whole)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:  # noqa: ANN401 - versions differ
         """The optimiser that the configuration asks for, or else transformers' own by the name in `optim`."""
         if self.optimizer is None and self.model is not None:
             self.optimizer = self._optimiser(self.model)
         made: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        return made
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """transformers' schedule, which must be told how long it stays and falls where we know that by ourselves."""
+        args = self.args
+        args.lr_scheduler_kwargs = schedule.arguments(
+            SchedulerType(args.lr_scheduler_type).value,
+            cast("dict[str, Any] | None", args.lr_scheduler_kwargs),
+            steps=num_training_steps,
+            warmup=args.get_warmup_steps(num_training_steps),
+        )
+        made: torch.optim.lr_scheduler.LRScheduler = super().create_scheduler(num_training_steps, optimizer)
         return made
 
     def evaluation_loop(
@@ -158,7 +210,7 @@ class GlobalTrainer(Trainer):
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         told, self.objective.meter = self.objective.meter.take(self._world), kept
         total, items = self._world.sum(*self._evaluated)
-        means = {"loss": total / max(1.0, items), **told}
+        means = {"loss": total / max(1.0, items), **({} if self.args.prediction_loss_only else told)}
         metrics = {**(output.metrics or {}), **{f"{metric_key_prefix}_{name}": mean for name, mean in means.items()}}
         return output._replace(metrics=metrics)
 
@@ -186,14 +238,34 @@ class GlobalTrainer(Trainer):
             LossNotFinite: on every rank alike.
         """
         if "loss" in logs:
+            self.stop_if_ruined()
             logs["loss"] = self._mean_loss()
             logs.update(self.objective.meter.take(self._world))
-            if not math.isfinite(logs["loss"]):
-                raise LossNotFinite(
-                    f"the loss is {logs['loss']} at step {self.state.global_step}: a smaller learning_rate, "
-                    "max_grad_norm, or bf16 in place of fp16 usually helps; checkpoints so far are kept"
-                )
+        if self._tells_tokens:
+            logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen
         super().log(logs, start_time)
+
+    def stop_if_ruined(self) -> None:
+        """Look at every loss so far.
+
+        Raises:
+            LossNotFinite: on every rank alike, with the rows of the first micro batch whose loss is not finite.
+        """
+        ruined = self._ledger.look()
+        if self._world.any(ruined is not None):
+            self._stop(ruined)
+
+    def _stop(self, ruined: Ruined | None) -> NoReturn:
+        found = [(one, rank) for rank, one in enumerate(self._world.gather(ruined)) if one is not None]
+        first, rank = min(found, key=lambda pair: pair[0].step)
+        rows = [] if self._batches is None else self._batches.rows_of(*first.place, rank=rank)
+        raise LossNotFinite(ledger.words(first, rows, cast("PreTrainedTokenizerBase", self.processing_class)))
+
+    def _draw(self, batches: Sequence[Mapping[str, torch.Tensor]]) -> None:
+        epoch, number = self._place
+        for at, batch in enumerate(batches):
+            self._ledger.drawn(self.state.global_step + 1, (epoch, number + at), batch)
+        self._place = (epoch, number + len(batches))
 
     def _mean_loss(self) -> float:
         """Mean per step since the last log. Each rank's loss was multiplied by the number of ranks: DDP averages."""
@@ -205,10 +277,29 @@ class GlobalTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - as transformers has it
         step = self.state.global_step
+        self.stop_if_ruined()
+        self._stop_if_weights_are()
         self._keeper.open(step)
         super()._save_checkpoint(model, trial)
         best = self.state.best_model_checkpoint
         self._keeper.commit(step, best=Path(best) if best else None)
+
+    def _stop_if_weights_are(self) -> None:
+        """The last step's gradient may have been NaN although its loss was finite."""
+        if self._world.any(not ledger.finite(cast("nn.Module", self.model))):
+            raise LossNotFinite(
+                f"step {self.state.global_step} has made weights that are not finite, from a finite loss: "
+                f"{ledger.ADVICE}"
+            )
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:  # noqa: ANN401 - as transformers
+        try:
+            return bool(super()._determine_best_metric(metrics, trial))
+        except KeyError as error:
+            told = ", ".join(name for name in metrics if not name.endswith(("_runtime", "_per_second", "_time")))
+            raise RunError(
+                f"metric_for_best_model: evaluation tells no {self.args.metric_for_best_model}; it tells {told}"
+            ) from error
 
     def _prepare_objective(self, model: nn.Module, batches: Sequence[Mapping[str, Any]]) -> None:
         if not self.objective.looks_ahead:
@@ -225,8 +316,10 @@ class GlobalTrainer(Trainer):
         )
 
 
-class _EpochBegins(TrainerCallback):
-    """Tells the trainer the epoch before its batches are drawn; resumed runs begin in the middle of one."""
+class _Course(TrainerCallback):
+    """Tells the trainer the epoch before its batches are drawn (resumed runs begin in the middle of one), and the end,
+    before anything is saved.
+    """
 
     def __init__(self, trainer: GlobalTrainer) -> None:
         self._trainer = trainer
@@ -240,3 +333,13 @@ class _EpochBegins(TrainerCallback):
     ) -> None:
         """Before the epoch's first batch."""
         self._trainer.begin_epoch(state.global_step)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - transformers passes it
+        state: TrainerState,  # noqa: ARG002 - transformers passes it
+        control: TrainerControl,  # noqa: ARG002 - transformers passes it
+        **kwargs: Any,  # noqa: ANN401, ARG002 - transformers passes it
+    ) -> None:
+        """After the last step: what nobody has logged yet."""
+        self._trainer.stop_if_ruined()

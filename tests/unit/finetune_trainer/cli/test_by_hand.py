@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from finetune_trainer.cli import by_hand
 
-CONFIG = Path("my configs/train.yaml")
+CONFIG = ("my configs/train.yaml",)
 NODES = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29501"}
 
 
@@ -73,3 +72,17 @@ def test_ranks_have_time_to_save_unless_the_user_says_otherwise() -> None:
     assert by_hand.environment_of_ranks({})["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == by_hand.SAVE_SECONDS
     said = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "5"}
     assert by_hand.environment_of_ranks(said)["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == "5"
+
+
+@pytest.mark.parametrize("variable", ["USE_RAY", "USE_MCA", "USE_MEGATRON_BRIDGE", "USE_KT", "USE_V1"])
+def test_other_launchers_are_refused_with_what_works(variable: str) -> None:
+    with pytest.raises(ValueError, match=f"{variable}: .* not supported; unset it, and "):
+        by_hand.torchrun({variable: "1"}, CONFIG, lambda: 1)
+    assert by_hand.torchrun({variable: "0"}, CONFIG, lambda: 1) is None
+
+
+def test_ranks_read_the_same_words() -> None:
+    words = ("--stage", "sft", "--learning_rate=1e-5", "--dataset", "a b")
+    argv = by_hand.torchrun({"NPROC_PER_NODE": "2"}, words, lambda: 2)
+    assert argv is not None
+    assert tuple(argv[-len(words) :]) == words

@@ -18,6 +18,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
+@pytest.mark.shows("dataset")
 def test_data_sets_follow_each_other_and_only_answers_are_learned(folder: Folder) -> None:
     folder.add("one", rows(2))
     folder.add("two", rows(2, start=10))
@@ -66,6 +67,7 @@ def test_a_column_that_no_row_has_is_refused(folder: Folder) -> None:
         folder.build()
 
 
+@pytest.mark.shows("max_samples")
 def test_max_samples_takes_the_first_of_each(folder: Folder) -> None:
     folder.add("one", rows(3))
     folder.add("two", rows(1, start=10))
@@ -87,6 +89,7 @@ def test_num_samples_draws_and_repeats_by_the_seed(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(("val_size", "expected"), [(0.25, 2), (3, 3)])
+@pytest.mark.shows("val_size")
 def test_val_size_holds_rows_out(val_size: float, expected: int, folder: Folder) -> None:
     folder.add("one", rows(8))
     prepared = folder.build(val_size=val_size, eval_strategy="epoch")
@@ -103,6 +106,7 @@ def test_a_val_size_that_leaves_nothing_is_refused(folder: Folder) -> None:
         folder.build(val_size=5, eval_strategy="epoch")
 
 
+@pytest.mark.shows("eval_dataset")
 def test_eval_data_sets_are_read_too(folder: Folder) -> None:
     folder.add("one", rows(2))
     folder.add("held", rows(3, start=50))
@@ -112,6 +116,7 @@ def test_eval_data_sets_are_read_too(folder: Folder) -> None:
     assert "it is 50" in folder.tokenizer.decode(prepared.eval[0]["input_ids"])
 
 
+@pytest.mark.shows("default_system")
 def test_default_system_is_used(folder: Folder) -> None:
     folder.add("one", rows(1))
     ids = folder.build(default_system="Be brief.").train[0]["input_ids"]
@@ -131,6 +136,7 @@ def test_faults_of_train_and_eval_are_told_together(folder: Folder) -> None:
     assert [line.split()[1] for line in str(refused.value).splitlines()] == ["'on'", "'eva'"]
 
 
+@pytest.mark.shows("template")
 def test_no_template_is_the_tokenizers_own(folder: Folder) -> None:
     folder.add("one", rows(1))
     folder.tokenizer.chat_template = (
@@ -143,6 +149,7 @@ def test_no_template_is_the_tokenizers_own(folder: Folder) -> None:
     assert any("chat template" in note for note in prepared.report.notes)
 
 
+@pytest.mark.shows("template_file")
 def test_a_template_of_the_users_own_file(folder: Folder, tmp_path: Path) -> None:
     folder.add("one", rows(1))
     (tmp_path / "mine.yaml").write_text("mine:\n  user: ['Q: {{content}} A: ']\n  assistant: ['{{content}}.']\n")
@@ -151,6 +158,7 @@ def test_a_template_of_the_users_own_file(folder: Folder, tmp_path: Path) -> Non
     assert prepared.report.template == "mine"
 
 
+@pytest.mark.shows("eval_on_each_dataset")
 def test_eval_on_each_dataset_gives_parts_by_name(folder: Folder) -> None:
     for name, start in (("one", 0), ("low", 10), ("high", 20)):
         folder.add(name, rows(2 if name == "low" else 3, start=start))
@@ -173,6 +181,7 @@ def test_the_same_name_twice_is_read_once_and_said(folder: Folder) -> None:
     )
 
 
+@pytest.mark.shows("on_bad_row")
 def test_on_bad_row_fail_names_the_rows(folder: Folder) -> None:
     folder.add("one", [*rows(2), {"instruction": "no answer"}, {"output": 3}, *rows(1)])
     assert len(folder.build().train) == 3
@@ -193,6 +202,7 @@ def test_bad_rows_that_are_not_chosen_do_no_harm(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("packing", [{"packing": True}, {"neat_packing": True, "packing": True}])
+@pytest.mark.shows("packing", "neat_packing")
 def test_packed_rows_are_full_and_hold_all_tokens(packing: dict[str, bool], folder: Folder) -> None:
     folder.add("one", [*rows(30), {"instruction": "no answer"}])
     alone = folder.build(cutoff_len=63)

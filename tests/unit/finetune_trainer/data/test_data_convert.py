@@ -118,6 +118,7 @@ def test_preferences_in_both_shapes() -> None:
     assert example[:2] == ((("user", "a"),), (("assistant", "b"), ("function", "{}")))
 
 
+@pytest.mark.shows("llamafactory_faults")
 def test_difference_8_an_answer_by_the_user_is_dropped_unless_the_fault_is_asked_for() -> None:
     pair = entry("sharegpt", stage="rm", ranking=True, columns={"messages": "conversations", **PAIR})
     row = chat(("human", "a")) | {"chosen": {"from": "gpt", "value": "b"}, "rejected": {"from": "human", "value": "c"}}

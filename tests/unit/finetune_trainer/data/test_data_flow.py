@@ -28,6 +28,7 @@ def name(case: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=name)
+@pytest.mark.shows("buffer_size", "mix_strategy", "interleave_probs")
 def test_rows_come_in_llamafactorys_order(case: dict[str, Any]) -> None:
     flow = Flow(seed=42, buffer_size=case["buffer_size"], strategy=case["strategy"], shares=tuple(case["shares"]))
     found = itertools.islice(flow.epoch(sources(case["sizes"]), case["epoch"]), 200)

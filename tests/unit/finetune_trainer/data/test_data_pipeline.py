@@ -39,6 +39,7 @@ def test_chunks_and_workers_change_nothing(keys: dict[str, Any], folder: Folder)
     assert list(whole) == ["train", "eval"]
 
 
+@pytest.mark.shows("preprocessing_num_workers")
 def test_one_process_gives_what_several_give(folder: Folder) -> None:
     folder.add("one", ROWS)
     alone, _ = folder.prepare(chunk=300, overwrite_cache=True)
@@ -66,6 +67,7 @@ def test_other_worker_numbers_share_a_cache(folder: Folder) -> None:
     assert folder.made() == files
 
 
+@pytest.mark.shows("overwrite_cache")
 def test_overwrite_cache_writes_anew_unless_told_to_reuse(folder: Folder) -> None:
     folder.add("one", rows(2))
     folder.build(packing=True)

@@ -36,6 +36,7 @@ def lists(part: Any) -> list[dict[str, list[int]]]:
 
 
 @pytest.mark.parametrize("keys", [{}, {"packing": True, "cutoff_len": 64}], ids=str)
+@pytest.mark.shows("tokenized_path")
 def test_what_is_kept_is_what_is_read_again(keys: dict[str, Any], folder: Folder) -> None:
     folder.add("one", [*rows(12), {"instruction": "no answer"}])
     keys = {**keys, "tokenized_path": str(folder.path / "kept"), "val_size": 3, "eval_strategy": "epoch"}

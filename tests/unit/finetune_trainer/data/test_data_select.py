@@ -36,6 +36,7 @@ def choice_of(case: Mapping[str, Any]) -> Choice:
 
 
 @pytest.mark.parametrize("case", GOLDEN["choices"], ids=lambda case: str({**case, "parts": ...}))
+@pytest.mark.shows("mix_strategy", "interleave_probs", "seed")
 def test_the_same_rows_in_the_same_order_as_llamafactory(case: dict[str, Any]) -> None:
     train, held_out = case["dataset"], case.get("eval_dataset", [])
     chosen = select([size(name) for name in train], [size(name) for name in held_out], choice_of(case))
@@ -98,6 +99,7 @@ def test_a_set_without_rows_is_told() -> None:
 
 
 @pytest.mark.parametrize("case", GOLDEN["windows"], ids=lambda case: str(case["window"]))
+@pytest.mark.shows("preprocessing_batch_size")
 def test_windows_are_the_batches_of_datasets_map(case: dict[str, Any]) -> None:
     rows, workers, batch_size = case["window"]
     ends = windows(rows, workers=workers, batch_size=batch_size)

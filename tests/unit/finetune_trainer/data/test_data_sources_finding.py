@@ -55,6 +55,7 @@ def test_a_known_file_must_lie_in_dataset_dir(tmp_path: Path) -> None:
     assert source.names == (str(tmp_path / "identity.json"),)
 
 
+@pytest.mark.shows("dataset_dir")
 def test_an_unknown_name_is_told_with_the_nearest_of_both_places(tmp_path: Path) -> None:
     (tmp_path / "dataset_info.json").write_text(json.dumps({"my_alpaca_en": {"file_name": "x"}}))
     with pytest.raises(DataInvalid) as refused:

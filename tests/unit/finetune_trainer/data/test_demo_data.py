@@ -116,6 +116,7 @@ def test_every_set_is_prepared_in_its_own_stage(
 
 
 @pytest.mark.parametrize("name", MEDIA)
+@pytest.mark.shows("media_dir")
 def test_sets_with_media_are_refused_by_name(
     name: str, folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:

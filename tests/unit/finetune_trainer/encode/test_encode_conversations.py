@@ -44,11 +44,13 @@ def test_every_answer_is_learned_with_its_end_and_nothing_else(tokenizer: PreTra
     assert labels == [IGNORE_INDEX] * len(first) + b + [IGNORE_INDEX] * len(second) + d
 
 
+@pytest.mark.shows("train_on_prompt")
 def test_train_on_prompt_learns_everything(tokenizer: PreTrainedTokenizerBase) -> None:
     input_ids, labels = one(talk("a", "b", "c", "d", system="s"), bare(), tokenizer, train_on_prompt=True)
     assert labels == input_ids
 
 
+@pytest.mark.shows("mask_history")
 def test_mask_history_learns_the_last_answer_only(tokenizer: PreTrainedTokenizerBase) -> None:
     input_ids, labels = one(talk("a", "b", "c", "d"), bare(), tokenizer, mask_history=True)
     assert input_ids == one(talk("a", "b", "c", "d"), bare(), tokenizer)[0]
@@ -127,6 +129,7 @@ def test_train_on_prompt_is_refused_with_efficient_eos(tokenizer: PreTrainedToke
         pytest.param(10, 10, (10, 10), id="nothing is cut that fits"),
     ],
 )
+@pytest.mark.shows("cutoff_len")
 def test_what_is_cut_of_a_turn(
     source: int, target: int, kept: tuple[int, int], tokenizer: PreTrainedTokenizerBase
 ) -> None:
@@ -202,6 +205,7 @@ def test_no_rows_at_all(tokenizer: PreTrainedTokenizerBase) -> None:
         (None, f"{THOUGHT}b", "", f"{THOUGHT}b"),
     ],
 )
+@pytest.mark.shows("enable_thinking")
 def test_thoughts_of_a_reasoning_template(
     enable: bool | None, answer: str, source: str, target: str, tokenizer: PreTrainedTokenizerBase
 ) -> None:
@@ -210,6 +214,7 @@ def test_thoughts_of_a_reasoning_template(
     assert tokenizer.decode(input_ids).endswith(f"<|im_start|>assistant\n{source}{target}<|im_end|>\n")
 
 
+@pytest.mark.shows("preserve_thinking")
 def test_earlier_thoughts_are_kept_unless_history_is_masked_and_not_preserved(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:

@@ -89,6 +89,7 @@ def test_other_ids_in_the_sample_are_found(tokenizer: PreTrainedTokenizerFast) -
     assert engine.name == f"transformers, text by text (fastokens: {trouble}) (tokenizers: {trouble})"
 
 
+@pytest.mark.shows("split_special_tokens")
 def test_special_tokens_in_text_are_split_where_the_tokenizer_says_so(tokenizer: PreTrainedTokenizerBase) -> None:
     whole = choose(tokenizer, TEXTS).encode(["<|im_end|>"])
     tokenizer.split_special_tokens = True

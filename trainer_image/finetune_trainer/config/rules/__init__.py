@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from finetune_trainer.config.rules import (
     data,
+    distribution,
     evaluation,
     general,
     kernels,
@@ -28,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     *tuning.RULES,
     *quantisation.RULES,
     *optimisers.RULES,
+    *distribution.RULES,
     *kernels.RULES,
     *evaluation.RULES,
     *tracking.RULES,
@@ -44,7 +46,8 @@ def broken(cfg: TrainConfig, *, wrong: frozenset[str], complete: bool) -> tuple[
 def _complete(cfg: TrainConfig) -> Broken:
     if not cfg.model.model_name_or_path:
         yield ("model_name_or_path",), "missing; the hub id or folder of the base model"
-    if not cfg.data.dataset and not cfg.data.tokenized_path:
+    held_out = bool(cfg.data.eval_dataset) and not cfg.training.do_train
+    if not cfg.data.dataset and not cfg.data.tokenized_path and not held_out:
         yield ("dataset",), "missing; names of data sets in dataset_info.json"
     if not cfg.training.output_dir:
         yield ("output_dir",), "missing; the folder for all that the run writes"
