@@ -55,7 +55,8 @@ ROOMS = {
     " trainer.differences trainer.encode trainer.examples trainer.records trainer.template",
     "trainer.preview": "matplotlib rich transformers trainer.config trainer.data trainer.encode trainer.examples",
     "trainer.saved_template": "transformers trainer.encode trainer.examples trainer.template",
-    "trainer.isolation": "deepspeed torch transformers trainer.collate trainer.examples trainer.failures",
+    "trainer.isolation": "deepspeed torch transformers trainer.collate trainer.examples trainer.failures"
+    " trainer.model",
     "trainer.collate": "torch trainer.examples",
     "trainer.atomic": "",
     "trainer.quiet": "datasets torch transformers",

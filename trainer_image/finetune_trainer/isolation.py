@@ -18,6 +18,7 @@ from transformers import PretrainedConfig
 from finetune_trainer.collate import Batch, IsolatedCollator, Layout
 from finetune_trainer.examples import IGNORE_INDEX
 from finetune_trainer.failures import RunError
+from finetune_trainer.model.modes import evaluating
 
 _ROWS = (11, 17, 9)
 _MIDDLE = slice(_ROWS[0], _ROWS[0] + _ROWS[1])
@@ -65,7 +66,7 @@ def collator(
     attention = getattr(_config(model), "_attn_implementation", None) or "eager"
     dtype = compute or _dtype(model)
     told = []
-    with _evaluating(model), _gathering(model), torch.no_grad(), _autocast(device, compute):
+    with evaluating(model), _gathering(model), torch.no_grad(), _autocast(device, compute):
         alone = _logits(model, {"input_ids": _tokens(model, pad_token_id)[:1, _MIDDLE]}, device)[0, 1:]
         for layout in layouts(attention, _config(model)):
             collate = IsolatedCollator(pad_token_id=pad_token_id, layout=layout, dtype=dtype)
@@ -155,18 +156,6 @@ def _dtype(model: nn.Module) -> torch.dtype:
     if torch.float16 in kinds:
         return torch.float16
     return torch.float32 if kinds <= {torch.float32, torch.float64} else torch.bfloat16
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """No dropout, and afterwards every module in the mode that it was in."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _autocast(device: torch.device, compute: torch.dtype | None) -> torch.autocast | nullcontext[None]:

@@ -32,6 +32,7 @@ from finetune_trainer.context import RunContext
 from finetune_trainer.data import DataReport, Prepared, Stream
 from finetune_trainer.distributed import World
 from finetune_trainer.model.status import parameters
+from finetune_trainer.model.tuning import pissa
 from finetune_trainer.progress import Reporter
 from finetune_trainer.records import RunResult
 from finetune_trainer.stages import GlobalTrainer
@@ -77,6 +78,8 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
             return RunResult(result="stopped", step=outcome.global_step, checkpoint_step=outcome.global_step)
         reporter.phase("saving")
         artifacts.save_trained(trainer, outcome.metrics)
+        if world.is_first:
+            pissa.finish(cfg, context.output_dir)
         metrics |= outcome.metrics
         result = RunResult(
             result="succeeded",
@@ -140,7 +143,13 @@ def _build(
         arguments=args,
         world=world,
         keeper=keeper,
-        callbacks=[*_watchers(cfg, context, world, reporter), stopping, *optimisers.callbacks(cfg), *_patience(cfg)],
+        callbacks=[
+            *_watchers(cfg, context, world, reporter),
+            stopping,
+            *optimisers.callbacks(cfg),
+            *_patience(cfg),
+            *pissa.callbacks(cfg, context.output_dir),
+        ],
         optimiser=functools.partial(optimisers.build, cfg, args),
         device=args.device,
         counts=places if cfg.training.include_num_input_tokens_seen in (True, "all") else tokens,

@@ -154,7 +154,7 @@ def test_both_doors_refuse(path: str, value: object) -> None:
         ("storage.fsGroup", None),
         ("training.dataset", ["identity", "t"]),
         ("training.dataset", "identity,t"),
-        ("training.deepspeed", {"zero_optimization": {"stage": 3}}),
+        ("training.deepspeed", {"zero_optimization": {"stage": 2}}),
         ("training.num_train_epochs", 3.0),
         ("export", None),
     ],

@@ -1,4 +1,4 @@
-"""What a key of train.yaml is made of: default, sentence, bounds, and whether its effect is built."""
+"""What a key of train.yaml is made of: default, sentence, bounds, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pydantic.fields import FieldInfo
 class KeyInfo:
     """What we know about a key beyond its type."""
 
-    built: bool = True
-    """False: only the default and `accepts` may be said; anything else is refused as not supported yet."""
     refused: str = ""
     """Why other values than the default and `accepts` are refused for good, and the nearest thing that works."""
     accepts: tuple[Any, ...] = ()
@@ -34,7 +32,6 @@ class Facts(TypedDict, total=False):
     gt: float
     le: float
     lt: float
-    built: bool
     refused: str
     accepts: tuple[Any, ...]
     kept_in: str

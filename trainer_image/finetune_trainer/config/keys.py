@@ -1,4 +1,4 @@
-"""Each key by itself: is it known, is its value of the right type, is its effect built."""
+"""Each key by itself: is it known, is its value of the right type, is it refused for good."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check(mapping: Mapping[str, Any]) -> Checked:
         _take(found, str(written), value)
     groups = {attribute: _validate(attribute, found) for attribute in GROUPS}
     for attribute, group in groups.items():
-        found.faults += _not_built(group, said=found.parts[attribute].keys() - found.wrong)
+        found.faults += _refused(group, said=found.parts[attribute].keys() - found.wrong)
     return Checked(
         groups=groups, faults=tuple(found.faults), wrong=frozenset(found.wrong), spelled=dict(found.spelled)
     )
@@ -101,18 +101,12 @@ def _validate(attribute: str, found: _Sorted) -> Group:
         return GROUPS[attribute].model_validate({name: value for name, value in part.items() if name not in faults})
 
 
-def _not_built(group: Group, said: set[str]) -> Iterator[Fault]:
+def _refused(group: Group, said: set[str]) -> Iterator[Fault]:
     for name in said:
         definition, value = type(group).model_fields[name], getattr(group, name)
         noted = info(definition)
-        if (noted.built and not noted.refused) or value == definition.default or value in noted.accepts:
-            continue
-        if noted.refused:
+        if noted.refused and value != definition.default and value not in noted.accepts:
             yield Fault(key=name, message=f"{_shown(value)}: {noted.refused}")
-            continue
-        works = [_shown(other) for other in (definition.default, *noted.accepts) if other not in (None, ())]
-        rest = f"; what works: {', '.join(works)}" if works else "; leave it out"
-        yield Fault(key=name, message=f"{_shown(value)} is not supported yet{rest}")
 
 
 def _unknown(written: str) -> str:

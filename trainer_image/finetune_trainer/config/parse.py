@@ -66,7 +66,7 @@ def _check(given: Given, *, complete: bool, order: Iterable[str]) -> TrainConfig
     alien = foreign.recognise(given.mapping)
     if alien is not None:
         raise ConfigInvalid((Violation(path=given.locate(alien[0]), message=alien[1]),))
-    checked = keys.check(given.mapping)
+    checked = keys.check(_with_intent(given.mapping) if complete else given.mapping)
     cfg = TrainConfig.model_validate(checked.groups)
     unread = frozenset(RENAMED.get(fault.key, fault.key) for fault in given.faults)
     found = [*given.faults, *checked.faults, *rules.broken(cfg, wrong=checked.wrong | unread, complete=complete)]
@@ -78,3 +78,12 @@ def _check(given: Given, *, complete: bool, order: Iterable[str]) -> TrainConfig
         said.sort(key=lambda item: places.get(item[0], len(places)))
         raise ConfigInvalid(tuple(Violation(path=given.locate(name), message=fault.message) for name, fault in said))
     return cfg
+
+
+def _with_intent(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """LLaMA-Factory trains only when told to, we unless told not to; but not where nothing is named to train on."""
+    rows = mapping.get("dataset") or mapping.get("tokenized_path")
+    looks = mapping.get("do_predict") is True or mapping.get("do_eval") is True
+    if mapping.get("do_train") is None and looks and not rows:
+        return {**mapping, "do_train": False}
+    return mapping

@@ -102,9 +102,7 @@ class EvaluationKeys(Group):
         "Metrics get the inputs too.",
         refused="there is no code of yours that could get them; leave it out",
     )
-    batch_eval_metrics: Flag = key(
-        False, "Metrics are counted batch by batch, said or not.", built=False, accepts=(True,)
-    )
+    batch_eval_metrics: Flag = key(False, "Metrics are counted batch by batch, said or not.")
     label_names: Names = key(
         (),
         "Inputs that are labels.",

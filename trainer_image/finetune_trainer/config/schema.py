@@ -31,16 +31,14 @@ def schema() -> dict[str, Any]:
 
 
 def describe(field: FieldInfo) -> str:
-    """The key's sentence, its default, its choices, and whether it is built."""
+    """The key's sentence, its default, its choices, and what is refused."""
     noted, words = info(field), choices(field.annotation)
     parts = [field.description or "", f"Default: {_plain(field.default)}."]
     if words:
         parts.append(f"One of: {', '.join(words)}.")
     if noted.refused:
-        parts.append(f"Refused: {noted.refused}.")
-    elif not noted.built and not noted.kept_in:
-        works = ", ".join(_plain(value) for value in (field.default, *noted.accepts))
-        parts.append(f"Not supported yet, except {works}." if noted.accepts else "Not supported yet.")
+        besides = ", ".join(_plain(value) for value in noted.accepts)
+        parts.append(f"Other values{f' than {besides}' if besides else ''} are refused: {noted.refused}.")
     return " ".join(parts)
 
 

@@ -6,7 +6,6 @@ Law: nothing here writes under output_dir or reads rows; what differs between me
 from __future__ import annotations
 
 from finetune_trainer.config import TrainConfig
-from finetune_trainer.failures import RunError
 from finetune_trainer.stages import dpo, kto, ppo, pt, rm, sft
 from finetune_trainer.stages.arguments import arguments
 from finetune_trainer.stages.parts import Parts
@@ -21,9 +20,6 @@ def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
     """The trainer of the configuration's stage.
 
     Raises:
-        RunError: the stage is not built yet (the configuration refuses it before).
+        RunError: the stage asks for what this model or this machine has not.
     """
-    builder = BUILDERS.get(cfg.finetuning.stage)
-    if builder is None:
-        raise RunError(f"stage: {cfg.finetuning.stage} is not supported yet; supported: {', '.join(BUILDERS)}")
-    return builder(cfg, parts)
+    return BUILDERS[cfg.finetuning.stage](cfg, parts)

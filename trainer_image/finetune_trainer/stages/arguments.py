@@ -13,6 +13,7 @@ from finetune_trainer import deepspeed
 from finetune_trainer.config import TrainConfig, fsdp
 from finetune_trainer.config.hf import to_training_arguments
 from finetune_trainer.context import RunContext
+from finetune_trainer.failures import RunError
 
 OURS: Mapping[str, Any] = {
     "remove_unused_columns": False,
@@ -34,7 +35,7 @@ def arguments(cfg: TrainConfig, context: RunContext) -> TrainingArguments:
     """Make the arguments. With ZeRO-3 this must come before the model is loaded: it tells transformers to split it.
 
     Raises:
-        ValueError: transformers refuses a combination.
+        RunError: transformers refuses a combination.
     """
     accepted = frozenset(field.name for field in dataclasses.fields(TrainingArguments) if field.init)
     said = {**to_training_arguments(cfg, accepted=accepted), **OURS, "output_dir": str(context.output_dir)}
@@ -44,4 +45,7 @@ def arguments(cfg: TrainConfig, context: RunContext) -> TrainingArguments:
         said["use_cpu"] = True  # unsaid, transformers refuses bf16 for the want of a GPU
     said["deepspeed"] = deepspeed_config(cfg, context)
     said |= fsdp.arguments(cfg)
-    return TrainingArguments(**{name: value for name, value in said.items() if name in accepted})
+    try:
+        return TrainingArguments(**{name: value for name, value in said.items() if name in accepted})
+    except ValueError as error:  # transformers' own rules; ours have come first, so few are left
+        raise RunError(str(error).partition("\n")[0]) from error

@@ -8,8 +8,7 @@ pairs with an answer that was cut to nothing are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from finetune_trainer.distributed import World
 from finetune_trainer.examples import IGNORE_INDEX
 from finetune_trainer.losses import preference
 from finetune_trainer.losses.answers import common_length, token_logps
-from finetune_trainer.model import Reference, reference, routers
+from finetune_trainer.model import Reference, modes, reference, routers
 from finetune_trainer.stages.baseline import Baseline
 from finetune_trainer.stages.objective import Meter
 from finetune_trainer.stages.parts import Parts
@@ -44,7 +43,7 @@ def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
     """
     pad = parts.tokenizer.pad_token_id
     assert isinstance(pad, int), "the template's fix-ups have set it"
-    _without_dropout(parts.model)
+    modes.without_dropout(parts.model)
     alone = cfg.finetuning.pref_loss in ALONE
     held = None if alone else reference(cfg, parts.tokenizer, parts.model, device=parts.device)
     baseline = Baseline()
@@ -110,7 +109,7 @@ class PairLoss:
     def prepare(self, model: nn.Module, batches: Sequence[Batch], world: World) -> None:
         """Levels and baseline, as the model is now: from one more forward over the step's micro batches."""
         self._asked, sums = [], torch.zeros(3, dtype=torch.float64)
-        with _evaluating(model):
+        with modes.evaluating(model):
             for batch in batches:
                 self._asked.append(self._reference(model, batch))
                 chosen, rejected = self._policy(_forward(model, batch)["logits"], batch).above(self._asked[-1])
@@ -224,18 +223,3 @@ def learnable(batch: Batch) -> torch.Tensor:
 def _forward(model: nn.Module, batch: Batch) -> Mapping[str, Any]:
     outputs: Mapping[str, Any] = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     return outputs
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    trains = model.training
-    model.eval()
-    yield
-    model.train(trains)
-
-
-def _without_dropout(model: nn.Module) -> None:
-    """An answer's likelihood must not depend on chance while it is compared with another's."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0

@@ -8,8 +8,7 @@ eval_loss depends, a little, on per_device_eval_batch_size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,7 @@ from finetune_trainer.distributed import World
 from finetune_trainer.examples import IGNORE_INDEX
 from finetune_trainer.losses import kto
 from finetune_trainer.losses.answers import token_logps
-from finetune_trainer.model import Reference, reference
+from finetune_trainer.model import Reference, modes, reference
 from finetune_trainer.stages.objective import Meter
 from finetune_trainer.stages.parts import Parts
 from finetune_trainer.stages.trainer import GlobalTrainer
@@ -37,7 +36,7 @@ def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
     """
     pad = parts.tokenizer.pad_token_id
     assert isinstance(pad, int), "the template's fix-ups have set it"
-    _without_dropout(parts.model)
+    modes.without_dropout(parts.model)
     held = reference(cfg, parts.tokenizer, parts.model, device=parts.device)
     trainer = GlobalTrainer(
         parts,
@@ -67,21 +66,11 @@ class Verdicts:
     looks_ahead = True
 
     def __init__(self, keys: FinetuningGroup, held: Reference) -> None:
-        self._meter = VerdictMeter()
+        self.meter: Meter = VerdictMeter()
         self._keys = keys
         self._held = held
         self._level = torch.zeros(())
         self._rows_for_each_liked = 0.0
-
-    @property
-    def meter(self) -> Meter:
-        """Where to count."""
-        return self._meter
-
-    @meter.setter
-    def meter(self, other: Meter) -> None:
-        """The trainer changes meters while it evaluates; ours knows margins."""
-        self._meter = other if isinstance(other, VerdictMeter) else VerdictMeter()
 
     def items(self, batch: Batch) -> int:
         """Rows, blank ones and those cut to nothing left out."""
@@ -90,7 +79,7 @@ class Verdicts:
     def prepare(self, model: nn.Module, batches: Sequence[Batch], world: World) -> None:
         """Guess the divergence from answers to other questions, and count the liked rows."""
         total, rows, liked, others = 0.0, 0, 0, 0
-        with _evaluating(model):
+        with modes.evaluating(model):
             for batch in batches:
                 other, counted = _other_answers(batch), _counted(batch)
                 real = _counted(other)
@@ -159,18 +148,3 @@ def _other_answers(batch: Batch) -> Batch:
 def _counted(batch: Batch) -> torch.Tensor:
     """int64 [rows]: 1 for a row that can be learned from, 0 for blanks and answers that were cut to nothing."""
     return batch["weight"] * (batch["labels"][:, 1:] != IGNORE_INDEX).any(dim=1)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    trains = model.training
-    model.eval()
-    yield
-    model.train(trains)
-
-
-def _without_dropout(model: nn.Module) -> None:
-    """Ratios to a reference mean nothing when dropout moves them; trl turns it off too."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0

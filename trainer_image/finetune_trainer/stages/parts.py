@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -20,6 +21,8 @@ from finetune_trainer.config import TrainConfig
 from finetune_trainer.data import Prepared, Stream
 from finetune_trainer.distributed import World
 from finetune_trainer.stages.order import Order
+
+_PAIRS = ("chosen_input_ids", "rejected_input_ids")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +53,12 @@ class Parts:
         return Order(
             seed=args.seed if args.data_seed is None else args.data_seed,
             shuffle=not in_order,
-            lengths=None if isinstance(rows, Stream) or not grouped else [len(ids) for ids in rows["input_ids"]],
+            lengths=None if isinstance(rows, Stream) or not grouped else _lengths(rows),
             global_batch=args.per_device_train_batch_size * args.gradient_accumulation_steps * self.world.size,
         )
+
+
+def _lengths(rows: Any) -> list[int]:  # noqa: ANN401 - a datasets.Dataset
+    """Tokens of each row; of a pair, those of the longer answer with its prompt."""
+    columns = [rows[name] for name in rows.column_names if name in ("input_ids", *_PAIRS)]
+    return [max(map(len, parts)) for parts in zip(*columns, strict=True)]

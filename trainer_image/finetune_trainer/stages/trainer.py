@@ -39,7 +39,7 @@ from finetune_trainer.failures import LossNotFinite, RunError
 from finetune_trainer.optimisers import schedule
 from finetune_trainer.stages import ledger
 from finetune_trainer.stages.ledger import Ledger, Ruined
-from finetune_trainer.stages.objective import Meter, Objective
+from finetune_trainer.stages.objective import Objective
 from finetune_trainer.stages.order import GlobalBatches, Order, Split, StreamedBatches, WithBlank
 from finetune_trainer.stages.parts import Parts
 
@@ -205,7 +205,7 @@ class GlobalTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Means over all items of all ranks, not over batches."""
-        kept, self.objective.meter = self.objective.meter, Meter()
+        kept, self.objective.meter = self.objective.meter, type(self.objective.meter)()
         self._evaluated = (0.0, 0.0)
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         told, self.objective.meter = self.objective.meter.take(self._world), kept

@@ -133,7 +133,7 @@ def other_value(name: str) -> Any:
 PASSED = [
     name
     for name, field in GROUPS["training"].model_fields.items()
-    if info(field).passed and info(field).built and not info(field).refused
+    if info(field).passed and not info(field).refused
 ]
 
 

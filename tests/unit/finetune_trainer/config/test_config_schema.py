@@ -44,11 +44,12 @@ def test_keys_of_one_type(key: str, kind: str) -> None:
     assert PROPERTIES[key]["type"] == kind
 
 
-def test_description_says_default_choices_and_what_is_not_built() -> None:
+def test_description_says_default_choices_and_what_is_refused() -> None:
     assert PROPERTIES["learning_rate"]["description"] == "Highest learning rate. Default: 5e-05."
-    assert PROPERTIES["use_galore"]["description"].endswith("Default: false. Not supported yet.")
-    assert PROPERTIES["finetuning_type"]["description"].endswith(
-        "Default: lora. One of: lora, oft, freeze, full. Not supported yet, except lora, full."
+    assert PROPERTIES["finetuning_type"]["description"].endswith("Default: lora. One of: lora, oft, freeze, full.")
+    assert PROPERTIES["label_names"]["description"].endswith(
+        "Default: null. Other values than labels are refused: the stage knows which columns are labels; "
+        "leave it out, or write labels."
     )
 
 

@@ -11,7 +11,7 @@ from finetune_trainer.config.hf import to_training_arguments
 from finetune_trainer.config.train_config import FIELDS
 
 DEV = {"eval_dataset": "dev", "eval_strategy": "steps"}
-PREDICT = {"do_predict": True, "predict_with_generate": True, "eval_dataset": "dev"}
+PREDICT = {"do_train": True, "do_predict": True, "predict_with_generate": True, "eval_dataset": "dev"}
 BEST = {**DEV, "load_best_model_at_end": True, "eval_steps": 10, "save_steps": 10}
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"do_train": False}, "do_train", "write do_train: true, do_eval: true or do_predict: true"),

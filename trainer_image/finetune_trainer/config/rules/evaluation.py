@@ -65,7 +65,9 @@ def _accuracy(cfg: TrainConfig) -> Broken:
 
 def _predicting(cfg: TrainConfig) -> Broken:
     training = cfg.training
-    if training.do_predict and not training.predict_with_generate:
+    if training.do_predict and "do_train" not in training.model_fields_set:
+        yield ("do_predict", "do_train"), "say do_train beside it: true trains first, false predicts alone"
+    if training.do_predict and not training.predict_with_generate and cfg.finetuning.stage != "rm":  # rm says why
         yield ("do_predict", "predict_with_generate"), "predicting is generating; write predict_with_generate: true"
     if not training.predict_with_generate:
         return
