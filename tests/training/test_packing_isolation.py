@@ -37,7 +37,7 @@ from finetune_trainer.collate import Batch, Collator, IsolatedCollator, Layout
 from finetune_trainer.encode.encoder import EncodeOptions
 from finetune_trainer.encode.packing import sft_packer
 from finetune_trainer.encode.ragged import Ragged
-from finetune_trainer.stages.token_mean import next_token_loss
+from finetune_trainer.losses import tokens
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
 
@@ -144,7 +144,7 @@ def test_the_4d_mask_isolates_too_but_forgets_sliding_windows(attention: str) ->
 
 
 def sum_of(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-    return next_token_loss(outputs["logits"], labels, torch.ones(()))
+    return tokens.cross_entropy(*tokens.learned(outputs["logits"], labels)).sum()
 
 
 @pytest.mark.parametrize("layout", list(Layout))
