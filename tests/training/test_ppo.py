@@ -174,7 +174,7 @@ def test_the_penalty_goes_by_the_target(workspace: Ready) -> None:
     assert divergence[1] > 0
     assert penalty[2] > penalty[1]  # more divergence than none was aimed at
     plain = told(workspace[0], "plain", "kl_coefficient")
-    assert plain[2] < plain[1] < plain[0] == 0.2
+    assert plain[2] < plain[1] < plain[0] == pytest.approx(0.2)
 
 
 @pytest.mark.shows("reward_model_type", "reward_model_adapters", "reward_model_quantization_bit")

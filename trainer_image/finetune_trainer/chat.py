@@ -25,6 +25,18 @@ Turns = list[dict[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """Whom somebody wants to talk to."""
+
+    model: str
+    """A folder, or a name at the hub."""
+    adapter: str | None = None
+    template: str | None = None
+    """Prompts are written as this template does, not as the model's own."""
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Speaker:
     """A model that answers."""
 
@@ -54,31 +66,22 @@ class Speaker:
         return str(self.tokenizer.decode(output[0, length:], skip_special_tokens=True)).strip()
 
 
-def answer(
-    model_dir: str,
-    adapter_dir: str | None,
-    prompts: Sequence[str],
-    *,
-    max_new_tokens: int = 256,
-    template_name: str | None = None,
-) -> list[str]:
+def answer(asked: Asked, prompts: Sequence[str], *, max_new_tokens: int = 256) -> list[str]:
     """One greedy answer to each prompt, each in a conversation of its own.
 
     Raises:
         ModelNotFound: the model or the adapter is not there.
         RunError: the model brings no chat template and none was named.
     """
-    speaker = load(model_dir, adapter_dir, max_new_tokens=max_new_tokens, template_name=template_name)
+    speaker = load(asked, max_new_tokens=max_new_tokens)
     return [speaker.answer([{"role": "user", "content": prompt}]) for prompt in prompts]
 
 
-def talk(
-    model_dir: str, adapter_dir: str | None = None, *, max_new_tokens: int = 512, template_name: str | None = None
-) -> None:
+def talk(asked: Asked, *, max_new_tokens: int = 512) -> None:
     """A conversation on the terminal, word by word, until the end of input or `exit`; `clear` begins anew."""
     console = Console(highlight=False)
     with console.status("loading the model"):
-        speaker = load(model_dir, adapter_dir, max_new_tokens=max_new_tokens, template_name=template_name)
+        speaker = load(asked, max_new_tokens=max_new_tokens)
     console.print("[dim]clear begins a new conversation, exit or Ctrl-D ends[/]")
     turns: Turns = []
     while (said := _ask(console)) is not None:
@@ -90,7 +93,7 @@ def talk(
             turns.append({"role": "assistant", "content": speaker.answer(turns, streamer=streamer)})
 
 
-def load(model_dir: str, adapter_dir: str | None, *, max_new_tokens: int, template_name: str | None) -> Speaker:
+def load(asked: Asked, *, max_new_tokens: int) -> Speaker:
     """Load a model, and an adapter over it, for talking.
 
     Raises:
@@ -98,29 +101,29 @@ def load(model_dir: str, adapter_dir: str | None, *, max_new_tokens: int, templa
         RunError: the model brings no chat template and none was named.
     """
     quiet.hush()
-    tokenizer, stop_ids = _tokenizer(model_dir, adapter_dir, template_name)
+    tokenizer, stop_ids = _tokenizer(asked)
     arguments: dict[str, Any] = {DTYPE_ARGUMENT: "auto" if torch.cuda.is_available() else torch.float32}
-    with named(model_dir, "model") as source:
-        model: Any = AutoModelForCausalLM.from_pretrained(source, trust_remote_code=False, **arguments)
-    if adapter_dir is not None:
+    with named(asked.model, "model") as source:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source, trust_remote_code=asked.trust_remote_code, **arguments
+        )
+    if asked.adapter is not None:
         from peft import PeftModel
 
-        with named(adapter_dir, "adapter") as source:
+        with named(asked.adapter, "adapter") as source:
             model = PeftModel.from_pretrained(model, source)
     if torch.cuda.is_available():
         model = model.cuda()
     return Speaker(model=model.eval(), tokenizer=tokenizer, stop_ids=stop_ids, max_new_tokens=max_new_tokens)
 
 
-def _tokenizer(
-    model_dir: str, adapter_dir: str | None, template_name: str | None
-) -> tuple[PreTrainedTokenizerBase, list[int]]:
+def _tokenizer(asked: Asked) -> tuple[PreTrainedTokenizerBase, list[int]]:
     """The tokenizer saved with the adapter where there is one, and the ids that end an answer."""
-    trained = adapter_dir is not None and (Path(adapter_dir) / "tokenizer_config.json").exists()
-    with named(adapter_dir if trained else model_dir, "adapter" if trained else "model") as source:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    if template_name is not None:
-        chosen = dataclasses.replace(template.get(template_name), replace_chat_template=True)
+    trained = asked.adapter if asked.adapter and (Path(asked.adapter) / "tokenizer_config.json").exists() else None
+    with named(trained or asked.model, "adapter" if trained else "model") as source:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=asked.trust_remote_code)
+    if asked.template is not None:
+        chosen = dataclasses.replace(template.get(asked.template), replace_chat_template=True)
         template.fix_tokenizer(tokenizer, chosen)
         return tokenizer, template.stop_token_ids(tokenizer, chosen)
     if tokenizer.chat_template is None:

@@ -23,4 +23,5 @@ def hush() -> None:
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # misses a kernel that only a hub has
     warnings.filterwarnings("ignore", category=FutureWarning)

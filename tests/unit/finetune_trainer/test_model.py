@@ -69,8 +69,9 @@ def test_an_adapter_is_trained_on(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_chat_answers_greedily_what_generate_answers(tiny: Path) -> None:
-    answers = chat.answer(str(tiny), None, ["Who are you?", "Who are you?"], max_new_tokens=5, template_name="llama3")
-    speaker = chat.load(str(tiny), None, max_new_tokens=5, template_name="llama3")
+    asked = chat.Asked(model=str(tiny), template="llama3")
+    answers = chat.answer(asked, ["Who are you?", "Who are you?"], max_new_tokens=5)
+    speaker = chat.load(asked, max_new_tokens=5)
     prompt = speaker.tokenizer.apply_chat_template([{"role": "user", "content": "Who are you?"}], tokenize=False)
     ids = speaker.tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
     lm = AutoModelForCausalLM.from_pretrained(tiny)
@@ -82,4 +83,4 @@ def test_chat_answers_greedily_what_generate_answers(tiny: Path) -> None:
 
 def test_chat_needs_a_template(tiny: Path) -> None:
     with pytest.raises(RunError, match="--template"):
-        chat.answer(str(tiny), None, ["hello"])
+        chat.answer(chat.Asked(model=str(tiny)), ["hello"])

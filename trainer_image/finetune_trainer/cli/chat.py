@@ -1,14 +1,20 @@
-"""`finetune chat MODEL`: look at a model, and at what an adapter made of it."""
+"""`finetune chat MODEL` or `finetune chat config.yaml`: look at a model, and at what an adapter made of it."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from finetune_trainer.cli.verb import TrainingVerb
 
+if TYPE_CHECKING:
+    from finetune_trainer.chat import Asked
+
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a folder or a name at the hub")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a folder, a name at the hub, or a YAML of LLaMA-Factory's keys"
+    )
     parser.add_argument("--adapter", metavar="DIR", help="a LoRA adapter to put over it, e.g. the output_dir of a run")
     parser.add_argument("--template", help="write prompts as this template does, not as the model's own")
     parser.add_argument(
@@ -18,25 +24,37 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
+    """Raises ValueError: the YAML is wrong, or the model cannot be loaded."""
+    asked = _asked(arguments)
     from finetune_trainer import chat
 
     if arguments.prompt is None:
-        chat.talk(
-            arguments.model,
-            arguments.adapter,
-            max_new_tokens=arguments.max_new_tokens,
-            template_name=arguments.template,
-        )
+        chat.talk(asked, max_new_tokens=arguments.max_new_tokens)
         return 0
-    answers = chat.answer(
-        arguments.model,
-        arguments.adapter,
-        arguments.prompt,
-        max_new_tokens=arguments.max_new_tokens,
-        template_name=arguments.template,
-    )
-    print(*answers, sep="\n\n")
+    print(*chat.answer(asked, arguments.prompt, max_new_tokens=arguments.max_new_tokens), sep="\n\n")
     return 0
+
+
+def _asked(arguments: Namespace) -> Asked:
+    """What the command line says, over what the YAML says that it names."""
+    from finetune_trainer.chat import Asked
+
+    if not arguments.model.endswith((".yaml", ".yml", ".json")):
+        return Asked(model=arguments.model, adapter=arguments.adapter, template=arguments.template)
+    from finetune_trainer import config
+
+    cfg = config.load(arguments.model, complete=False)
+    adapters = cfg.model.adapter_name_or_path
+    if len(adapters) > 1:
+        raise ValueError(
+            f"{arguments.model}: adapter_name_or_path: one adapter can be talked to; merge them: finetune export"
+        )
+    return Asked(
+        model=str(cfg.model.model_name_or_path),
+        adapter=arguments.adapter or (adapters[0] if adapters else None),
+        template=arguments.template or cfg.data.template,
+        trust_remote_code=cfg.model.trust_remote_code,
+    )
 
 
 VERB = TrainingVerb(help="talk to a model, with an adapter or without", configure=_configure, run=_run)

@@ -44,6 +44,9 @@ def _in_job(environment: Mapping[str, str]) -> int:
     run = records.RunSpec.from_json((folder / records.RUN_FILE).read_text(encoding="utf-8"))
     job = context.of_job(run, environment)
     with failures.told(job):
+        from finetune_trainer import quiet
+
+        quiet.hush()  # peft's import already talks
         from finetune_trainer.train import train
 
         train(config.load(folder / records.TRAIN_FILE, fill=False), job)
@@ -64,6 +67,9 @@ def _by_hand(words: Sequence[str], environment: Mapping[str, str]) -> int:
     launcher = by_hand.torchrun(environment, words, devices=lambda: _devices(cfg))
     if launcher is not None:
         os.execve(launcher[0], launcher, by_hand.environment_of_ranks(environment))  # noqa: S606 - no shell is wanted
+    from finetune_trainer import quiet
+
+    quiet.hush()  # peft's import already talks
     from finetune_trainer.train import train
 
     result = train(cfg, context.read(cfg, environment)).result

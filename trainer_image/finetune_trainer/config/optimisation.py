@@ -88,8 +88,8 @@ class PrecisionKeys(Group):
     fp16_opt_level: str = key(
         "O1", "Level of NVIDIA's old apex.", refused="NVIDIA's apex is gone; write fp16: true alone"
     )
-    bf16_full_eval: Flag = key(False, "Evaluate in bfloat16 throughout.", passed=True)
-    fp16_full_eval: Flag = key(False, "Evaluate in float16 throughout.", passed=True)
+    bf16_full_eval: Flag = key(False, "The evaluation at the end has its weights in bfloat16, too.", passed=True)
+    fp16_full_eval: Flag = key(False, "The evaluation at the end has its weights in float16, too.", passed=True)
     tf32: Flag | None = key(None, "Allow TF32 in float32 products; PyTorch's own setting unless said.", passed=True)
     half_precision_backend: str = key(
         "auto",

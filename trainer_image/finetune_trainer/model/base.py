@@ -56,6 +56,6 @@ def _arguments(cfg: TrainConfig, config: PretrainedConfig, device: torch.device)
     arguments |= settings.attention(cfg, config)
     if not sharded():
         arguments["low_cpu_mem_usage"] = cfg.model.low_cpu_mem_usage
-        if device.type == "cuda" and cfg.model.low_cpu_mem_usage:
+        if device.type != "cpu" and cfg.model.low_cpu_mem_usage:
             arguments["device_map"] = {"": device}
     return arguments | quantisation.arguments(cfg, config, device)

@@ -6,6 +6,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from finetune_trainer import template
 from finetune_trainer.config import TrainConfig
+from finetune_trainer.failures import RunError
 from finetune_trainer.model import new_tokens
 from finetune_trainer.model.sources import hub_arguments, named
 from finetune_trainer.template.chosen import chosen
@@ -18,7 +19,7 @@ def load_tokenizer(cfg: TrainConfig) -> PreTrainedTokenizerBase:
 
     Raises:
         ModelNotFound: there is none.
-        RunError: the file of new special tokens cannot be read.
+        RunError: the file of new special tokens cannot be read, or use_fast_tokenizer is false and there is no other.
         TemplateUnknown, TemplateInvalid: there is no such template, or none can be made of the chat template.
     """
     with named(cfg.model.model_name_or_path, "model_name_or_path") as source:
@@ -28,6 +29,11 @@ def load_tokenizer(cfg: TrainConfig) -> PreTrainedTokenizerBase:
             split_special_tokens=cfg.model.split_special_tokens,
             padding_side="right",
             **hub_arguments(cfg.model),
+        )
+    if tokenizer.is_fast and not cfg.model.use_fast_tokenizer:
+        raise RunError(
+            "use_fast_tokenizer: false: this model has no tokenizer written in Python for the installed transformers "
+            "(5 has none where there is one in Rust); leave it out"
         )
     new_tokens.add(cfg.model, tokenizer)
     fits, _ = chosen(cfg.data, tokenizer)

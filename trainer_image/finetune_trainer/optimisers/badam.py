@@ -94,6 +94,7 @@ class BlockByBlock(torch.optim.Optimizer):
     def __init__(self, model: nn.Module, course: Course, make: Make, *, weight_decay: float, verbose: int) -> None:
         self._all = trained(model)
         self._blocks, self._course, self._make = list(blocks(self._all).values()), course, make
+        self._told = -1
         self._decays, self._decay, self._verbose = decayed(model), weight_decay, verbose
         groups = by_decay(model, weight_decay)
         rate = make(groups).param_groups[0]["lr"]
@@ -146,7 +147,9 @@ class BlockByBlock(torch.optim.Optimizer):
         self._weights = [parameter for _, parameter in self._blocks[number]]
         self._copies = [_in_float32(parameter) for parameter in self._weights]
         self._active = self._make(self._groups(number))
-        self._tell(number)
+        if number != self._told:  # accelerate loads the state that it has just read
+            self._tell(number)
+        self._told = number
 
     def _groups(self, number: int) -> list[Group]:
         decays = [name in self._decays for name, _ in self._blocks[number]]

@@ -35,12 +35,14 @@ def arguments(cfg: TrainConfig, context: RunContext) -> TrainingArguments:
     """Make the arguments. With ZeRO-3 this must come before the model is loaded: it tells transformers to split it.
 
     Raises:
-        RunError: transformers refuses a combination.
+        RunError: transformers refuses a combination, or fp16 lacks a GPU.
     """
     accepted = frozenset(field.name for field in dataclasses.fields(TrainingArguments) if field.init)
     said = {**to_training_arguments(cfg, accepted=accepted), **OURS, "output_dir": str(context.output_dir)}
     if said.get("ddp_find_unused_parameters") is None:
         said["ddp_find_unused_parameters"] = False  # re-entrant checkpointing and the search exclude each other
+    if cfg.training.fp16 and not torch.cuda.is_available():
+        raise RunError("fp16: there is no GPU here, and nothing computes in float16 on CPUs; write bf16: true instead")
     if not torch.cuda.is_available():
         said["use_cpu"] = True  # unsaid, transformers refuses bf16 for the want of a GPU
     said["deepspeed"] = deepspeed_config(cfg, context)

@@ -103,6 +103,10 @@ def _ddp(cfg: TrainConfig) -> Broken:
         yield ("ddp_backend", "use_cpu"), "gloo is taken on CPUs, nccl on GPUs; leave it out, or write use_cpu: true"
     if training.ddp_backend == "nccl" and training.use_cpu:
         yield ("ddp_backend", "use_cpu"), "nccl needs GPUs; leave it out, or use_cpu"
+    again = cfg.model.use_reentrant_gc and not (cfg.model.disable_gradient_checkpointing or training.ddp_static_graph)
+    if training.ddp_find_unused_parameters and again:
+        keys = ("ddp_find_unused_parameters", "use_reentrant_gc", "disable_gradient_checkpointing")
+        yield keys, "DDP can't look where activations are computed again re-entrantly; write use_reentrant_gc: false"
     other = next((key for key in ("deepspeed", "fsdp") if getattr(training, key)), None)
     for name in _of_ddp(training) if other else ():
         yield (name, str(other)), f"is of DDP and has no effect with {other}; leave it out"

@@ -16,6 +16,10 @@ def _precision(cfg: TrainConfig) -> Broken:
         yield ("fp16_full_eval", "bf16_full_eval"), "not together with bf16_full_eval; keep one of them"
     if training.tf32 and training.use_cpu:
         yield ("tf32", "use_cpu"), "CPUs have no TF32; leave it out, or use_cpu"
+    if training.fp16 and training.use_cpu:
+        yield ("fp16", "use_cpu"), "nothing computes in float16 on CPUs; write bf16: true, or leave it out"
+    if training.torch_empty_cache_steps and training.use_cpu:
+        yield ("torch_empty_cache_steps", "use_cpu"), "empties a GPU's cache, CPUs have none; leave it out, or use_cpu"
 
 
 def _warmup(cfg: TrainConfig) -> Broken:
