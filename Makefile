@@ -3,13 +3,14 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
 
-.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
+.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train parity keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
 
 quickstart: environment     ## train SmolLM2 on this machine and ask it who it is, before and after
 	$(RUN) dev/quickstart.py
 
 test: check                 ## everything that a change needs, the cluster tests among them
-	$(PYTEST) -m "not slow and not cluster"
+	$(PYTEST) -m "not slow and not cluster and not train"
+	$(PYTEST) -m "train and not slow" -n 2 --dist loadfile
 	$(RUN) -m tests.cluster.harness build
 	$(PYTEST) -m "cluster and not slow"
 
@@ -44,6 +45,18 @@ bench-jobs: environment     ## 200 jobs at once on a real API server: seconds, a
 
 bench-preprocess: environment ## rows a second beside LLaMA-Factory's; `-m benchmarks.preprocess --rows 3000000` for memory
 	$(RUN) -m benchmarks.preprocess
+
+bench-train: environment    ## tokens a second and memory beside the bare Trainer and LLaMA-Factory
+	$(RUN) -m benchmarks.train
+
+parity: environment         ## losses of every method beside LLaMA-Factory's, step by step
+	$(RUN) -m benchmarks.parity
+
+keys: environment           ## docs/keys.md: every key, its effect, and the test that shows it
+	$(RUN) -m dev.keys_table --write
+
+examples: environment       ## docs/llamafactory-examples.md: what becomes of LLaMA-Factory's own YAMLs; each runs two steps
+	$(RUN) -m tests.conformance.llamafactory_examples --write --run
 
 whole-datasets: environment ## whole data sets: ours beside what LLaMA-Factory made of them
 	$(RUN) -m tests.conformance.whole_datasets

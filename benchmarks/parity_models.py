@@ -66,11 +66,13 @@ def _forget_what_is_new(path: Path) -> None:
 
 
 def _with_value_head(folder: Path) -> Path:
-    """For stage rm: a head beside the model, under trl's names, which both sides load."""
+    """For stage rm: a head beside the model, under trl's names, which both sides load, without trl's dropout before it."""
     import torch
     from safetensors.torch import save_file
 
-    width = json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"]
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**settings, "summary_dropout_prob": 0.0}), encoding="utf-8")
+    width = settings["hidden_size"]
     torch.manual_seed(0)
     head = {"v_head.summary.weight": torch.randn(1, width) / width**0.5, "v_head.summary.bias": torch.zeros(1)}
     save_file(head, folder / "value_head.safetensors", metadata={"format": "pt"})

@@ -1,7 +1,7 @@
 """`make keys`: the table of keys, from the configuration's types and the tests' markers.
 
     python -m dev.keys_table            what has no test that shows it; 1 when there is any such key
-    python -m dev.keys_table --write    docs/keys.md
+    python -m dev.keys_table --write    docs/keys.md; with --check 1 when that is not current
 
 A test shows a key with `@pytest.mark.shows("key", ...)`: two runs that differ in that key alone differ in what the key
 is for, or the key is refused in words that say what to write instead.
@@ -90,6 +90,9 @@ def unknown(tests: Mapping[str, list[str]]) -> list[str]:
 def main() -> int:
     """Write the page, or tell what is missing."""
     tests = shown()
+    if "--check" in sys.argv and PAGE.read_text(encoding="utf-8") != page(tests):
+        print(f"{PAGE.relative_to(ROOT)} is not current: make keys")
+        return 1
     if "--write" in sys.argv:
         PAGE.write_text(page(tests), encoding="utf-8")
     for name in unshown(tests):

@@ -105,7 +105,9 @@ def runnable(example: Example, workspace: Path) -> dict[str, Any]:
     keys |= {name: 10 for name in ("max_samples",) if name in keys}
     if "dataset" in keys and any(name not in known for name in str(keys["dataset"]).split(",")):
         keys["dataset"] = "alpaca_en_demo"  # some name data sets that LLaMA-Factory does not ship
-    keys.pop("warmup_ratio", None)
+    if keys.get("use_llama_pro"):
+        keys["freeze_trainable_layers"] = 1  # of two; the number divides the model's blocks
+    keys.pop("adapter_name_or_path", None)  # the result of another training
     return keys
 
 
@@ -115,7 +117,8 @@ def run(example: Example, workspace: Path) -> str:
     path.write_text(yaml.safe_dump(runnable(example, workspace)), encoding="utf-8")
     command = [sys.executable, "-m", "finetune_trainer", "train", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    said = done.stdout if done.returncode == 0 else done.stderr
+    lines = [line for line in said.splitlines() if line.strip()]
     return f"{'ran' if done.returncode == 0 else 'FAILED'}: {lines[-1] if lines else ''}"
 
 

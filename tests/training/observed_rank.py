@@ -35,14 +35,16 @@ class Watcher:
         self.ddp: dict[str, Any] = {}
         self.deterministic = False
 
-    def __call__(self, module: torch.nn.Module, _: Any, output: Any) -> None:  # noqa: ANN401 - as torch has it
+    def __call__(self, module: torch.nn.Module, _: Any, output: Any) -> None:
         """Look."""
         if isinstance(module, DistributedDataParallel):
             data = module._get_ddp_logging_data()
             self.ddp = {key: value for key, value in data.items() if isinstance(value, bool | int | str)}
         if type(module).__name__ == "LlamaForCausalLM" and module.training:
             self.deterministic = torch.are_deterministic_algorithms_enabled()
-            self.children.append([(type(child).__name__, child.pid or 0) for child in multiprocessing.active_children()])
+            self.children.append(
+                [(type(child).__name__, child.pid or 0) for child in multiprocessing.active_children()]
+            )
             self.ahead += [loader._tasks_outstanding for loader in loaders()]
         if isinstance(module, torch.nn.Linear) and isinstance(output, torch.Tensor):
             seen = self.dtypes["train" if module.training else "eval"]

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from tests.training.runs import Workspace
 
 TOLERANCE = 1e-4
@@ -18,6 +19,8 @@ SPLITS: dict[str, tuple[int, dict[str, Any]]] = {
     "resumed": (1, {}),
 }
 """Name -> ranks, and what is said differently from 8x1 on one rank."""
+EVERY_SPLIT = [pytest.param(name, marks=pytest.mark.slow) if name == "zero2" else name for name in SPLITS]
+"""For parametrize. ZeRO-2 is in the slow tests but for sft: it shares less than ZeRO-3."""
 
 
 def train_whole(workspace: Workspace, method: str, changes: Mapping[str, Any]) -> None:

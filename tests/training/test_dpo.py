@@ -30,8 +30,11 @@ LOSSES: dict[str, dict[str, Any]] = {
 }
 METHODS = {**SPLIT_FURTHER, **{name: {**said, "save_strategy": "no"} for name, said in LOSSES.items()}}
 RANKS = [
-    *(("sigmoid", split) for split in ("ddp", "zero2", "zero3")),
-    *(("lora", split) for split in ("ddp", "zero3")),  # an adapter switched off inside DDP, and inside ZeRO-3
+    ("sigmoid", "ddp"),
+    pytest.param("sigmoid", "zero2", marks=pytest.mark.slow),
+    ("sigmoid", "zero3"),
+    pytest.param("lora", "ddp", marks=pytest.mark.slow),
+    ("lora", "zero3"),  # an adapter switched off inside what splits the model
     ("mixed", "ddp"),
 ]
 

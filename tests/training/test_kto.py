@@ -9,7 +9,7 @@ import pytest
 from tests.tiny_model import make_tiny_model
 from tests.training import preference_rows
 from tests.training.runs import Workspace
-from tests.training.splits import SPLITS, TOLERANCE, assert_falls, assert_same, train_split, train_whole
+from tests.training.splits import EVERY_SPLIT, TOLERANCE, assert_falls, assert_same, train_split, train_whole
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
@@ -73,7 +73,7 @@ def test_it_learns(workspace: Workspace) -> None:
     assert sum(logps[-5:]) < sum(logps[:5])
 
 
-@pytest.mark.parametrize("split", list(SPLITS))
+@pytest.mark.parametrize("split", EVERY_SPLIT)
 def test_every_split_is_the_same_training(workspace: Workspace, split: str) -> None:
     train_split(workspace, "kto", split, FULL)
     assert_same(workspace, "kto", split)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tests.training.runs import Workspace
-from tests.training.splits import SPLITS, assert_same, train_split, train_whole
+from tests.training.splits import EVERY_SPLIT, assert_same, train_split, train_whole
 from transformers import AutoModelForCausalLM
 
 from finetune_trainer.model import value_head
@@ -138,7 +138,7 @@ def test_the_reward_rises(workspace: Ready) -> None:
     assert sum(rewards[-4:]) / 4 > 1.3 * sum(rewards[:4]) / 4, rewards
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", EVERY_SPLIT)
 def test_split(workspace: Ready, split: str) -> None:
     runs, base = workspace
     train_split(runs, "ppo", split, base)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.tiny_model import make_tiny_model
 from tests.training import preference_rows
 from tests.training.runs import Workspace
-from tests.training.splits import SPLITS, assert_falls, assert_same, train_split, train_whole
+from tests.training.splits import EVERY_SPLIT, assert_falls, assert_same, train_split, train_whole
 from transformers import AutoModelForCausalLM
 
 from finetune_trainer import config, data
@@ -102,7 +102,7 @@ def test_it_learns(workspace: Workspace) -> None:
     assert sum(margin[-5:]) / 5 > 1 > margin[0]
 
 
-@pytest.mark.parametrize("split", list(SPLITS))
+@pytest.mark.parametrize("split", EVERY_SPLIT)
 def test_every_split_is_the_same_training(workspace: Workspace, split: str) -> None:
     train_split(workspace, "rm", split, FULL)
     assert_same(workspace, "rm", split)

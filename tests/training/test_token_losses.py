@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.training.runs import Workspace
-from tests.training.splits import SPLITS, assert_falls, assert_same, train_split, train_whole
+from tests.training.splits import EVERY_SPLIT, SPLITS, assert_falls, assert_same, train_split, train_whole
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
@@ -52,7 +52,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.mark.shows("stage")
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", EVERY_SPLIT)
 def test_pt_is_the_same_however_it_is_split(documents: Workspace, split: str) -> None:
     train_split(documents, "pt", split, PT)
     assert_same(documents, "pt", split)

@@ -131,9 +131,7 @@ def other_value(name: str) -> Any:
 
 
 PASSED = [
-    name
-    for name, field in GROUPS["training"].model_fields.items()
-    if info(field).passed and not info(field).refused
+    name for name, field in GROUPS["training"].model_fields.items() if info(field).passed and not info(field).refused
 ]
 
 
