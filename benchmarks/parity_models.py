@@ -66,7 +66,7 @@ def _forget_what_is_new(path: Path) -> None:
 
 
 def _with_value_head(folder: Path) -> Path:
-    """For stage rm: a head beside the model, under trl's names, which both sides load, without trl's dropout before it."""
+    """For stage rm: a head beside the model, under trl's names, which both load; without trl's dropout before it."""
     import torch
     from safetensors.torch import save_file
 

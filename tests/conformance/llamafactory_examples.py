@@ -105,6 +105,8 @@ def runnable(example: Example, workspace: Path) -> dict[str, Any]:
     keys |= {name: 10 for name in ("max_samples",) if name in keys}
     if "dataset" in keys and any(name not in known for name in str(keys["dataset"]).split(",")):
         keys["dataset"] = "alpaca_en_demo"  # some name data sets that LLaMA-Factory does not ship
+    if "tokenized_path" in keys:
+        keys["tokenized_path"] = str(workspace / "tokenized")
     if keys.get("use_llama_pro"):
         keys["freeze_trainable_layers"] = 1  # of two; the number divides the model's blocks
     keys.pop("adapter_name_or_path", None)  # the result of another training

@@ -30,7 +30,9 @@ class BaseModelKeys(Group):
         "noise_init", "How embeddings of new special tokens begin."
     )
     model_revision: str = key("main", "Branch, tag or commit of the model at its hub.")
-    low_cpu_mem_usage: Flag = key(True, "Load weights straight to the GPU, not by way of the CPU's memory; under ZeRO-3 always in pieces.")
+    low_cpu_mem_usage: Flag = key(
+        True, "Load weights straight to the GPU, not by way of the CPU's memory; under ZeRO-3 always in pieces."
+    )
     rope_scaling: Literal["linear", "dynamic", "yarn", "llama3"] | None = key(
         None, "How rotary positions are stretched beyond the model's own length, up to cutoff_len."
     )
