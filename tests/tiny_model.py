@@ -63,7 +63,7 @@ def make_remote_model(folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     torch.manual_seed(0)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-    model = AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+    model = AutoModelForCausalLM.from_config(config, trust_remote_code=True)  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     return folder
 
