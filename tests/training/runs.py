@@ -79,7 +79,7 @@ class Workspace:
         command = [str(python), *(launcher if ranks > 1 else []), str(Path(__file__).parent / "rank.py")]
         done = subprocess.run(
             [*command, *map(str, configs)],
-            env={**os.environ, **self._environment(), **(environment or {})},
+            env={**os.environ, **self.environment(), **(environment or {})},
             capture_output=True,
             text=True,
             timeout=300,
@@ -98,7 +98,8 @@ class Workspace:
         state = json.loads((self.output(name) / "trainer_state.json").read_text(encoding="utf-8"))
         return {entry["step"]: entry["grad_norm"] for entry in state["log_history"] if "grad_norm" in entry}
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What a rank needs: our own modules, no hub, one thread."""
         return {
             "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("operator", "trainer_image", ".")),
             "HF_HUB_OFFLINE": "1",

@@ -43,3 +43,11 @@ def test_ranks_that_belong_together_are_let_in() -> None:
 def test_a_rank_that_is_there_twice_or_of_another_attempt_is_refused(other: Member) -> None:
     with pytest.raises(WorldMixed, match="rank 0 on a, attempt 2, spec 01234567"):
         distributed.check_members([ONE, other])
+
+
+@pytest.mark.shows("data_shared_file_system")
+def test_one_rank_of_the_job_prepares_data_that_all_nodes_see_else_one_of_each_node() -> None:
+    second_node = World(rank=1, size=2, local_rank=0)
+    for shared, goes_first in ((False, True), (True, False)):
+        with second_node.first(shared=shared) as first:
+            assert first is goes_first

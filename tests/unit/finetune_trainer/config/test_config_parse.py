@@ -110,7 +110,10 @@ def test_what_is_refused_for_good_says_why_and_what_works() -> None:
     assert told.startswith("spec.training.ray_num_workers: 4: Ray is not supported: torchrun starts the ranks")
 
 
-@pytest.mark.parametrize("key", ["hf_hub_token", "ms_hub_token", "hub_token", "push_to_hub_token", "swanlab_api_key"])
+@pytest.mark.shows("hf_hub_token", "ms_hub_token", "om_hub_token")
+@pytest.mark.parametrize(
+    "key", ["hf_hub_token", "ms_hub_token", "om_hub_token", "hub_token", "push_to_hub_token", "swanlab_api_key"]
+)
 def test_a_secret_is_refused_and_not_repeated(key: str) -> None:
     (told,) = violations({key: "s3cr3t"})
     assert told.startswith(f"spec.training.{key}: a secret must not stand in a configuration")

@@ -16,6 +16,8 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
     ("_precision", {"pure_bf16": True, "fp16": True}, "fp16", "not together with pure_bf16"),
     ("_precision", {"bf16_full_eval": True, "fp16_full_eval": True}, "fp16_full_eval", "not together"),
     ("_precision", {"tf32": True, "use_cpu": True}, "tf32", "CPUs have no TF32"),
+    ("_precision", {"fp16": True, "use_cpu": True}, "fp16", "nothing computes in float16 on CPUs"),
+    ("_precision", {"torch_empty_cache_steps": 1, "use_cpu": True}, "torch_empty_cache_steps", "CPUs have none"),
     ("_labels", {"mask_history": True, "train_on_prompt": True}, "mask_history", "not together with train_on_prompt"),
     ("_labels", {"mask_history": True, "stage": "pt"}, "mask_history", "only in stage sft"),
     ("_labels", {"neat_packing": True, "stage": "kto"}, "neat_packing", "only in stage sft"),
@@ -130,3 +132,11 @@ BUILT = [name for name, zero in FILES.items() if not zero.refused]
 @pytest.mark.parametrize("name", [*SHORT, *BUILT, *(f"./llamafactory/examples/deepspeed/{name}" for name in BUILT)])
 def test_deepspeed_is_known_by_name(name: str) -> None:
     assert parse({"deepspeed": name}).training.deepspeed == name
+
+
+@pytest.mark.shows("use_cpu", "fp16", "torch_empty_cache_steps")
+@pytest.mark.parametrize("keys", [{"fp16": True}, {"torch_empty_cache_steps": 5}, {"tf32": True}])
+def test_what_only_a_gpu_does_is_refused_on_a_cpu_that_is_asked_for(keys: dict[str, Any]) -> None:
+    parse(keys)
+    with pytest.raises(ConfigInvalid):
+        parse({**keys, "use_cpu": True})

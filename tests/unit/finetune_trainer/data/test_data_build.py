@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -278,3 +279,16 @@ def test_a_dated_tool_list_makes_new_tokens_each_day(folder: Folder) -> None:
     texts = [folder.tokenizer.decode(each.train[1]["input_ids"]) for each in made]
     assert ["Today Date: 02 Jan 2026" in texts[0], "Today Date: 03 Jan 2026" in texts[1]] == [True, True]
     assert len(list(folder.cache.glob("tokens-*"))) == 3
+
+
+@pytest.mark.shows("tool_format")
+def test_tools_are_told_in_the_format_that_is_named(folder: Folder) -> None:
+    said = [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "hi"}]
+    tools = json.dumps([{"name": "clock", "description": "", "parameters": {"type": "object", "properties": {}}}])
+    columns = {"messages": "conversations", "tools": "tools"}
+    folder.add("one", [{"conversations": said, "tools": tools}], formatting="sharegpt", columns=columns)
+    rows = [folder.build(tool_format=name).train[0] for name in (None, "llama3")]
+    qwen, llama3 = (folder.tokenizer.decode(row["input_ids"]) for row in rows)
+    assert "<tools>" in qwen
+    assert "<tools>" not in llama3
+    assert "clock" in llama3
