@@ -13,7 +13,14 @@ from transformers import AutoTokenizer
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
-STREAMED = {"streaming": True, "max_steps": 30, "buffer_size": 50, "logging_steps": 1, "lr_scheduler_type": "constant"}
+STREAMED = {
+    "streaming": True,
+    "max_steps": 30,
+    "buffer_size": 50,
+    "logging_steps": 1,
+    "lr_scheduler_type": "constant",
+    "warmup_ratio": 0.0,
+}
 PACKED = {"neat_packing": True, "cutoff_len": 128, "per_device_train_batch_size": 2, "max_steps": 8}
 
 
