@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ PACKED = {**STEPS, "neat_packing": True, "per_device_train_batch_size": 2}
 PRETRAINED = {**STEPS, "stage": "pt", "cutoff_len": 64}
 RUNS: dict[str, dict[str, Any]] = {"full": STEPS, "lora": LORA, "packed": PACKED, "pt": PRETRAINED}
 TRUSTED = {**STEPS, "trust_remote_code": True}
+
+
+def readable_before(model: Path) -> None:
+    """transformers 5 saves a tokenizer under a class that 4.53 does not know; models of that time have the old name."""
+    path = model / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,7 @@ def without_trl(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def workspace(tmp_path_factory: pytest.TempPathFactory, python: Path, without_trl: dict[str, str]) -> Workspace:
     """Each run on both stacks, one process for each stack."""
     made = Workspace.make(tmp_path_factory.mktemp("two-stacks"))
+    readable_before(made.folder / "model")
     made.run(*(made.config(f"{name}-current", changes) for name, changes in RUNS.items()))
     old = [made.config(f"{name}-legacy", changes) for name, changes in RUNS.items()]
     made.run(*old, python=python, environment=without_trl)
@@ -51,7 +60,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, python: Path, without_tr
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A model that stands in for TeleChat3: its code lies in its folder."""
     folder = tmp_path_factory.mktemp("remote")
-    make_remote_model(folder / "model")
+    readable_before(make_remote_model(folder / "model"))
     write_dataset(folder / "data", make_rows(150))
     return Workspace(folder=folder)
 
