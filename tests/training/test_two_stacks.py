@@ -23,7 +23,7 @@ TRUSTED = {**STEPS, "trust_remote_code": True}
 
 
 def readable_before(model: Path) -> None:
-    """transformers 5 saves a tokenizer under a class that 4.53 does not know; models of that time have the old name."""
+    """transformers 5 saves a tokenizer under a class that 4.53 does not know; older models have the old."""
     path = model / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}), encoding="utf-8")
