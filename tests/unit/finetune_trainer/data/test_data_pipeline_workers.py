@@ -115,7 +115,7 @@ def test_workers_end_when_the_parent_is_killed() -> None:
         "import os, sys, time\n"
         "from finetune_trainer.data.workers import run\n"
         "def work(number):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"
         "    time.sleep(0.3)\n"
         "list(run(work, range(1000), 2))\n"
     )
