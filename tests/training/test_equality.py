@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ TOLERANCE = 1e-4
 ONE_BY_EIGHT = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
 TWO_RANKS = {"per_device_train_batch_size": 4}
 TWO_BY_TWO = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+SHORT = {"max_steps": 8, "save_steps": 5, "logging_steps": 2}
 LORA = {"finetuning_type": "lora", "lora_rank": 8, "learning_rate": 1.0e-2}
 
 
@@ -30,7 +32,10 @@ LORA = {"finetuning_type": "lora", "lora_rank": 8, "learning_rate": 1.0e-2}
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """One model and data set for all variants; the variants on one rank run here, in one process."""
     workspace = Workspace.make(tmp_path_factory.mktemp("equality"))
+    short = workspace.config("short", SHORT)
     workspace.run(
+        short,
+        short,
         workspace.config("8x1", {}),
         workspace.config("1x8", ONE_BY_EIGHT),
         workspace.config("lora-8x1", LORA),
@@ -122,6 +127,22 @@ def test_resumed_in_the_middle_of_an_epoch(workspace: Workspace, reference: dict
     losses = workspace.losses("resumed")
     assert min(losses) == 11, "the first ten steps were not done again"
     assert_equal(losses, reference, first=11)
+
+
+def test_started_again_when_it_has_ended_in_the_middle_of_an_epoch(workspace: Workspace) -> None:
+    """The second run goes on from the last step's checkpoint: transformers alone would train a ninth step."""
+    state = json.loads((workspace.output("short") / "trainer_state.json").read_text(encoding="utf-8"))
+    results = json.loads((workspace.output("short") / "train_results.json").read_text(encoding="utf-8"))
+    assert state["global_step"] == 8
+    losses = workspace.losses("short")
+    assert sorted(losses) == [2, 4, 6, 8]
+    assert results["train_loss"] == pytest.approx(sum(losses.values()) / 4, abs=TOLERANCE)
+    assert AutoModelForCausalLM.from_pretrained(workspace.output("short")) is not None
+
+
+def test_a_resumed_runs_mean_loss_is_that_of_all_its_steps(workspace: Workspace, reference: dict[int, float]) -> None:
+    results = json.loads((workspace.output("resumed") / "train_results.json").read_text(encoding="utf-8"))
+    assert results["train_loss"] == pytest.approx(sum(reference.values()) / 38, abs=TOLERANCE)
 
 
 def test_resumed_on_two_ranks_in_the_second_epoch(workspace: Workspace, reference: dict[int, float]) -> None:

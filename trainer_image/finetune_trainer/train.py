@@ -85,7 +85,7 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
             result="succeeded",
             step=outcome.global_step,
             checkpoint_step=keeper.last_step,
-            train_loss=outcome.training_loss,
+            train_loss=outcome.metrics["train_loss"],
         )
     metrics |= artifacts.evaluate(trainer)
     if cfg.training.do_predict:

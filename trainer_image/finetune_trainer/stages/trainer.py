@@ -11,7 +11,6 @@ Uses only what transformers 4.53 and 5 both have. What it changes, and why:
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,30 +23,29 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import EvalLoopOutput, SchedulerType
+from transformers.trainer_utils import SchedulerType
 
 from finetune_trainer import distributed_fsdp
 from finetune_trainer.collate import Collate
 from finetune_trainer.data import Stream
-from finetune_trainer.failures import LossNotFinite, RunError
+from finetune_trainer.failures import LossNotFinite
 from finetune_trainer.optimisers import schedule
 from finetune_trainer.stages import ledger
+from finetune_trainer.stages.evaluation import EvaluatingTrainer
 from finetune_trainer.stages.ledger import Ledger, Ruined
 from finetune_trainer.stages.objective import Objective
-from finetune_trainer.stages.order import GlobalBatches, Order, Split, StreamedBatches, WithBlank
+from finetune_trainer.stages.order import GlobalBatches, Order, StreamedBatches, WithBlank
 from finetune_trainer.stages.parts import Parts
+from finetune_trainer.stages.running_loss import RunningLoss
 
 
-class GlobalTrainer(Trainer):
+class GlobalTrainer(EvaluatingTrainer):
     """See the module. A stage says what is minimised, how rows become batches, and in which order they come."""
-
-    objective: Objective
 
     def __init__(self, parts: Parts, *, objective: Objective, collator: Collate, order: Order) -> None:
         super().__init__(
@@ -69,9 +67,8 @@ class GlobalTrainer(Trainer):
         self.data = parts.data
         self.rows = parts.data.train
         self._batches = None if isinstance(self.rows, Stream) else GlobalBatches(len(self.rows), order, self._split())
-        self._loss_sum = torch.zeros((), dtype=torch.float64)
-        self._logged_step: int | None = None
-        self._evaluated = (0.0, 0.0)
+        self._losses = RunningLoss()
+        self._passes = 1  # steps of the optimiser in what transformers takes for one
         self._ledger = Ledger()
         self._place = (0, 0)
         self.add_callback(_Course(self))
@@ -105,26 +102,26 @@ class GlobalTrainer(Trainer):
             self._batches.epoch = step // per_epoch
             skipped = 0 if self.args.ignore_data_skip else step % per_epoch * self.args.gradient_accumulation_steps
             self._place = (self._batches.epoch, skipped)
-        if self._logged_step is None:
-            self._logged_step = step
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:  # noqa: ANN401 - as transformers has it
-        """This rank's micro batches of the rows to evaluate on, each row once."""
-        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        if isinstance(rows, str):
-            rows = cast("dict[str, Any]", self.eval_dataset)[rows]
-        split = dataclasses.replace(self._split(), batch_size=self.args.per_device_eval_batch_size, drop_last=False)
-        batches = GlobalBatches(len(rows), Order(seed=0, shuffle=False), split)
-        return DataLoader(WithBlank(rows), batch_sampler=batches, collate_fn=self.data_collator)
+        self._losses.begin(step)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Mapping[str, torch.Tensor]], num_batches: int, device: torch.device
     ) -> tuple[list[Mapping[str, torch.Tensor]], torch.Tensor]:
-        """The micro batches of one step, and how many items all ranks have in them.
+        """The micro batches of one step, and how many items all ranks have in them; none when the run is over.
+
+        transformers trains one step more when it goes on from the last step's checkpoint.
 
         Raises:
             LossNotFinite: on every rank alike, of an earlier step.
         """
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return [], torch.ones((), device=device)
+        return self._next_step(epoch_iterator, num_batches, device)
+
+    def _next_step(
+        self, epoch_iterator: Iterator[Mapping[str, torch.Tensor]], num_batches: int, device: torch.device
+    ) -> tuple[list[Mapping[str, torch.Tensor]], torch.Tensor]:
         batches: list[Mapping[str, torch.Tensor]] = [
             dict(batch) for _, batch in zip(range(num_batches), epoch_iterator, strict=False)
         ]
@@ -157,9 +154,10 @@ class GlobalTrainer(Trainer):
     ) -> torch.Tensor:
         """One micro batch; its share of the loss is kept in full precision."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self._loss_sum = self._loss_sum.to(loss.device) + loss.detach()
         self._ledger.done(loss)
-        return loss
+        share = loss / self._passes
+        self._losses.add(share)
+        return share
 
     def create_accelerator_and_postprocess(self) -> None:
         """With FSDP on every device that it is asked for."""
@@ -196,50 +194,21 @@ class GlobalTrainer(Trainer):
         made: torch.optim.lr_scheduler.LRScheduler = super().create_scheduler(num_training_steps, optimizer)
         return made
 
-    def evaluation_loop(
-        self,
-        dataloader: DataLoader[Any],
-        description: str,
-        prediction_loss_only: bool | None = None,  # noqa: FBT001 - as transformers has it
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
-        """Means over all items of all ranks, not over batches."""
-        kept, self.objective.meter = self.objective.meter, type(self.objective.meter)()
-        self._evaluated = (0.0, 0.0)
-        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
-        told, self.objective.meter = self.objective.meter.take(self._world), kept
-        total, items = self._world.sum(*self._evaluated)
-        means = {"loss": total / max(1.0, items), **({} if self.args.prediction_loss_only else told)}
-        metrics = {**(output.metrics or {}), **{f"{metric_key_prefix}_{name}": mean for name, mean in means.items()}}
-        return output._replace(metrics=metrics)
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,  # noqa: FBT001, ARG002 - as transformers has it
-        ignore_keys: list[str] | None = None,  # noqa: ARG002 - as transformers has it
-    ) -> tuple[None, None, None]:
-        """Add one micro batch to what is evaluated; nothing is kept of it, whatever the vocabulary's size."""
-        batch = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            if self.objective.looks_ahead:
-                self.objective.prepare(model, [batch], self._world)
-            loss = self.objective.loss(model, batch, torch.ones((), device=self.args.device))
-        total, items = self._evaluated
-        self._evaluated = (total + float(loss), items + self.objective.items(batch))
-        return None, None, None
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Put the exact loss in place of the rounded one, and what the objective tells beside it.
+        """Put the exact losses in place of transformers', and what the objective tells beside them.
+
+        transformers rounds, and its mean over the run forgets what was trained before it was resumed.
 
         Raises:
             LossNotFinite: on every rank alike.
         """
+        if "train_loss" in logs:
+            self.stop_if_ruined()
+            mean = self._losses.over_run(self.state.log_history, self.state.global_step, self._world)
+            logs["train_loss"] = logs["train_loss"] if mean is None else mean
         if "loss" in logs:
             self.stop_if_ruined()
-            logs["loss"] = self._mean_loss()
+            logs["loss"] = self._losses.take(self.state.global_step, self._world)
             logs.update(self.objective.meter.take(self._world))
         if self._tells_tokens:
             logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen
@@ -267,14 +236,6 @@ class GlobalTrainer(Trainer):
             self._ledger.drawn(self.state.global_step + 1, (epoch, number + at), batch)
         self._place = (epoch, number + len(batches))
 
-    def _mean_loss(self) -> float:
-        """Mean per step since the last log. Each rank's loss was multiplied by the number of ranks: DDP averages."""
-        steps = self.state.global_step - (self._logged_step or 0)
-        (total,) = self._world.sum(float(self._loss_sum))
-        self._loss_sum.zero_()
-        self._logged_step = self.state.global_step
-        return total / self._world.size / max(1, steps)
-
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - as transformers has it
         step = self.state.global_step
         self.stop_if_ruined()
@@ -292,28 +253,11 @@ class GlobalTrainer(Trainer):
                 f"{ledger.ADVICE}"
             )
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:  # noqa: ANN401 - as transformers
-        try:
-            return bool(super()._determine_best_metric(metrics, trial))
-        except KeyError as error:
-            told = ", ".join(name for name in metrics if not name.endswith(("_runtime", "_per_second", "_time")))
-            raise RunError(
-                f"metric_for_best_model: evaluation tells no {self.args.metric_for_best_model}; it tells {told}"
-            ) from error
-
     def _prepare_objective(self, model: nn.Module, batches: Sequence[Mapping[str, Any]]) -> None:
         if not self.objective.looks_ahead:
             return
         with torch.no_grad(), self.compute_loss_context_manager():
             self.objective.prepare(model, [self._prepare_inputs(dict(batch)) for batch in batches], self._world)
-
-    def _split(self) -> Split:
-        return Split(
-            batch_size=self.args.per_device_train_batch_size,
-            rank=self._world.rank,
-            ranks=self._world.size,
-            drop_last=self.args.dataloader_drop_last,
-        )
 
 
 class _Course(TrainerCallback):

@@ -49,7 +49,6 @@ class PpoTrainer(ValuedTrainer):
         self._settings = settings
         self._rollouts = rollouts
         self._memory = Memory(AdaptivePenalty(target=settings.ppo_target))
-        self._passes = 1
         self._earlier: torch.Tensor | float = 0.0
         super().__init__(parts, objective=objective, collator=collator, order=order)
         if not isinstance(self.rows, Stream):
@@ -57,7 +56,7 @@ class PpoTrainer(ValuedTrainer):
             self._batches = WholeRollouts(len(self.rows), order, self._split(), batches=steps)
         self.add_callback(self._memory)
 
-    def get_batch_samples(
+    def _next_step(
         self, epoch_iterator: Iterator[Micro], num_batches: int, device: torch.device
     ) -> tuple[list[Micro], torch.Tensor]:
         """Answer the next prompts, learn from the answers, and leave the last step of the optimiser to the loop."""
@@ -73,11 +72,8 @@ class PpoTrainer(ValuedTrainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
         """One micro batch; its share of the mean loss over the rollout's steps of the optimiser, and what is owed."""
-        before = self._loss_sum
-        share = super().training_step(model, inputs, num_items_in_batch) / self._passes
-        self._loss_sum = before.to(share.device) + share
         owed, self._earlier = self._earlier, 0.0
-        return share + owed
+        return super().training_step(model, inputs, num_items_in_batch) + owed
 
     def _play(self, prompts: Sequence[Batch]) -> list[Answer]:
         """All ranks' answers, by place."""
