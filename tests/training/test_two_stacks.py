@@ -94,3 +94,13 @@ def test_code_of_a_model_runs_only_when_asked_for(remote: Workspace, python: Pat
         assert done.returncode == 1
         assert "brings Python code of its own; read it, then say trust_remote_code: true" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_tokenizer_that_only_the_other_stack_reads(
+    workspace: Workspace, python: Path, without_trl: dict[str, str]
+) -> None:
+    path = workspace.config("back", {**STEPS, "model_name_or_path": str(workspace.output("full-current"))})
+    done = workspace.run(path, python=python, environment=without_trl, check=False)
+    assert done.returncode == 1
+    assert "needs another transformers than the 4.53.2 that is here: Tokenizer class" in done.stderr
+    assert "Traceback" not in done.stderr

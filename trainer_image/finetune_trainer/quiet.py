@@ -25,3 +25,5 @@ def hush() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # misses a kernel that only a hub has
     warnings.filterwarnings("ignore", category=FutureWarning)
+    # Workers that only fetch rows of tokens hardly use a core.
+    warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)

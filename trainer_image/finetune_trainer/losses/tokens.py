@@ -27,9 +27,20 @@ def learned(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, t
     Returns:
         float32 [tokens, vocabulary] and int64 [tokens], both empty where nothing is learned.
     """
-    targets = labels[:, 1:].to(logits.device)
-    chosen = targets.ne(IGNORE_INDEX)
-    return logits[:, :-1][chosen].float(), targets[chosen]
+    labels = labels.to(logits.device)
+    where = places(labels)
+    return logits[where].float(), targets(labels)
+
+
+def places(labels: torch.Tensor) -> torch.Tensor:
+    """Where learned tokens are predicted, bool [batch, sequence]: one place before each."""
+    return functional.pad(labels[:, 1:].ne(IGNORE_INDEX), (0, 1))
+
+
+def targets(labels: torch.Tensor) -> torch.Tensor:
+    """The learned tokens, int64 [tokens], in the order of `places`."""
+    following = labels[:, 1:]
+    return following[following.ne(IGNORE_INDEX)]
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -17,9 +17,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.failures import RunError
-from finetune_trainer.model import kernels, vocabulary
+from finetune_trainer.model import kernels, quantisation, vocabulary
 from finetune_trainer.model.base import load_base
-from finetune_trainer.model.sources import named
+from finetune_trainer.model.tuning import adapters
 
 
 class Reference:
@@ -29,7 +29,7 @@ class Reference:
         """Of a model of its own, frozen and in evaluation mode, or else of the trained one below its adapter."""
         self._own: Any = own  # later perhaps in DeepSpeed's or FSDP's hands
         self._trained = trained
-        self._prepared = own is None or getattr(own, "is_quantized", False)  # placed when it was loaded
+        self._prepared = own is None or quantisation.is_quantised(own)  # placed when it was loaded
 
     def prepare(self, accelerator: Any) -> None:  # noqa: ANN401 - accelerate.Accelerator, untyped
         """Place a model of its own as the trained one is placed: on its device, or split over the ranks."""
@@ -108,22 +108,22 @@ def load_frozen(
         vocabulary.fit(cfg, base, tokenizer)
     kernels.apply(cfg, base)
     base.config.use_cache = False
-    model = _with_adapters(base, cfg.model.adapter_name_or_path, key)
+    quantisation.finish(cfg, base)
+    model = _with_adapters(cfg, base, cfg.model.adapter_name_or_path, key)
     model.requires_grad_(False)
     return model.eval()
 
 
-def _with_adapters(model: PreTrainedModel, adapters: tuple[str, ...], key: str) -> PreTrainedModel | PeftModel:
-    if getattr(model, "is_quantized", False):
-        if len(adapters) > 1:
-            raise RunError(f"{key}: a quantised model carries one adapter, not {len(adapters)}; merge them before")
-        for adapter in adapters:
-            with named(adapter, key) as source:
-                return PeftModel.from_pretrained(model, source)
-    for adapter in adapters:
-        with named(adapter, key) as source:
-            model = PeftModel.from_pretrained(model, source).merge_and_unload()
-    return model
+def _with_adapters(
+    cfg: TrainConfig, model: PreTrainedModel, given: tuple[str, ...], key: str
+) -> PreTrainedModel | PeftModel:
+    if not quantisation.is_quantised(model):
+        for adapter in given:
+            model = adapters.merge(model, adapter, cfg.model, key=key)
+        return model
+    if len(given) > 1:
+        raise RunError(f"{key}: a quantised model carries one adapter, not {len(given)}; merge them before")
+    return adapters.over(model, given[0], cfg.model, key=key) if given else model
 
 
 def _of_its_own(cfg: TrainConfig) -> TrainConfig:

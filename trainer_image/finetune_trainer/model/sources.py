@@ -7,8 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import transformers
+
 from finetune_trainer.config.model import ModelGroup
 from finetune_trainer.failures import ModelNotFound, RunError
+
+_UNKNOWN = ("does not recognize this architecture", "does not exist or is not currently imported")
+"""What transformers says of a model's or a tokenizer's class that it has not: a newer one, or one that is gone."""
 
 
 def hub_arguments(model: ModelGroup) -> dict[str, Any]:
@@ -26,7 +31,7 @@ def named(source: str | None, key: str) -> Iterator[str]:
 
     Raises:
         ModelNotFound: there is no such folder, or the hub does not give it.
-        RunError: the model brings code of its own and nobody allowed it.
+        RunError: the model brings code of its own and nobody allowed it, or is of a class that transformers has not.
     """
     if not source:
         raise ModelNotFound(f"{key}: say which model, a folder or a hub's id such as org/name")
@@ -40,6 +45,11 @@ def named(source: str | None, key: str) -> Iterator[str]:
         if "trust_remote_code" in str(error):
             raise RunError(
                 f"{key}: {source} brings Python code of its own; read it, then say trust_remote_code: true"
+            ) from error
+        if any(words in str(error) for words in _UNKNOWN):
+            raise RunError(
+                f"{key}: {source} needs another transformers than the {transformers.__version__} that is here: "
+                f"{_first_line(error).partition('. ')[0].rstrip('.')}. Take the image with the other one"
             ) from error
         raise
 

@@ -40,7 +40,11 @@ def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
     assert isinstance(pad, int), "the template's fix-ups have set it"
     return DocumentTrainer(
         parts,
-        objective=TokenMean(parts.model, token_loss=smoothing(cfg.training.label_smoothing_factor)),
+        objective=TokenMean(
+            parts.model,
+            token_loss=smoothing(cfg.training.label_smoothing_factor),
+            narrow=not parts.arguments.torch_compile,
+        ),
         collator=DocumentCollator(pad_token_id=pad),
         order=parts.order(cfg),
     )

@@ -26,7 +26,12 @@ def build(cfg: TrainConfig, parts: Parts) -> GlobalTrainer:
     if cfg.finetuning.use_asft_loss:
         objective: TokenMean = Anchored(cfg, parts, accuracy=accuracy)
     else:
-        objective = TokenMean(parts.model, token_loss=_token_loss(cfg), accuracy=accuracy)
+        objective = TokenMean(
+            parts.model,
+            token_loss=_token_loss(cfg),
+            accuracy=accuracy,
+            narrow=not parts.arguments.torch_compile,
+        )
     trainer = _trainer(cfg, parts, objective)
     if isinstance(objective, Anchored):
         objective.reference.prepare(trainer.accelerator)
@@ -46,7 +51,9 @@ class Anchored(TokenMean):
     """ASFT: below a LoRA adapter it holds to the base model (LLaMA-Factory crashes there), else to a second copy."""
 
     def __init__(self, cfg: TrainConfig, parts: Parts, *, accuracy: bool) -> None:
-        super().__init__(parts.model, token_loss=tokens.dft, accuracy=accuracy)
+        super().__init__(
+            parts.model, token_loss=tokens.dft, accuracy=accuracy, narrow=not parts.arguments.torch_compile
+        )
         self.reference = model.reference(cfg, parts.tokenizer, parts.model, device=parts.device)
         self._alpha = cfg.finetuning.asft_alpha
 

@@ -14,6 +14,7 @@ from finetune_trainer.collate import Batch
 from finetune_trainer.distributed import World
 from finetune_trainer.examples import IGNORE_INDEX
 from finetune_trainer.losses import tokens
+from finetune_trainer.model import head, routers
 from finetune_trainer.stages.objective import Meter
 
 TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -21,25 +22,31 @@ TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class TokenMean:
-    """An objective. Without a loss of its own it is cross entropy, which the model computes by itself where its
-    forward takes `num_items_in_batch`: fused kernels.
+    """An objective. Without a loss of its own it is cross entropy.
+
+    The model's own loss is taken until it has been seen to be cross entropy and nothing more; from then on, and for
+    every other loss, logits are computed for learned tokens alone. A fused kernel, which puts out no logits, stays.
     """
 
     looks_ahead = False
 
-    def __init__(self, model: nn.Module, *, token_loss: TokenLoss | None = None, accuracy: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, *, token_loss: TokenLoss | None = None, accuracy: bool = False, narrow: bool = True
+    ) -> None:
         """Prepare.
 
         Args:
             model: not wrapped yet.
             token_loss: in place of cross entropy.
             accuracy: evaluation counts right tokens, too.
+            narrow: whether logits may be of learned tokens alone; a compiled model needs shapes that stay the same.
         """
         self.meter = Meter()
         self._token_loss = token_loss or tokens.cross_entropy
         self._by_model = token_loss is None and accepts_items(model)
         self._accuracy = accuracy
-        self._router_weight = float(getattr(getattr(model, "config", None), "router_aux_loss_coef", 0.0) or 0.0)
+        self._router_weight = routers.coefficient(model) or 0.0
+        self._head = head.narrow_head(model) if narrow else None
 
     def items(self, batch: Batch) -> int:
         """Learned tokens. A causal model predicts the next one, so the first label of a row does not count."""
@@ -52,16 +59,14 @@ class TokenMean:
         """See `Objective.loss`. A router's loss depends on the micro batch; it counts by its learned tokens."""
         if self._by_model:
             outputs = model(**batch, num_items_in_batch=items)
-            share = self._router_loss(outputs, batch, items)
-            loss: torch.Tensor = outputs["loss"] - self._router_loss(outputs) + share
+            loss: torch.Tensor = outputs["loss"] - self._router_loss(outputs)
+            self._by_model = not self._is_cross_entropy(loss, outputs, batch, items)
         else:
-            outputs = model(**{name: value for name, value in batch.items() if name != "labels"})
-            logits, targets = tokens.learned(outputs["logits"], batch["labels"])
+            outputs, logits, targets = self._predict(model, batch)
             loss = self.each(model, batch, logits, targets).sum() / items
-            loss = loss + self._router_loss(outputs, batch, items)
-        if self._accuracy and not model.training:
+        if self._counts_right(model):
             self.meter.add("accuracy", *row_accuracy(outputs["logits"], batch["labels"]))
-        return loss
+        return loss + self._router_loss(outputs, batch, items)
 
     def each(
         self,
@@ -72,6 +77,32 @@ class TokenMean:
     ) -> torch.Tensor:
         """The loss of each learned token, [tokens]."""
         return self._token_loss(logits, targets)
+
+    def _predict(self, model: nn.Module, batch: Batch) -> tuple[Mapping[str, Any], torch.Tensor, torch.Tensor]:
+        """The model's outputs, and of learned tokens the logits, float32 [tokens, vocabulary], and the labels."""
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        labels = batch["labels"]
+        if self._head is None or self._counts_right(model):
+            outputs = model(**inputs)
+            return outputs, *tokens.learned(outputs["logits"], labels)
+        with self._head.at(tokens.places(labels)) as head:
+            outputs = model(**inputs)
+        if not head.narrowed:
+            return outputs, *tokens.learned(outputs["logits"], labels)
+        return outputs, outputs["logits"][0].float(), tokens.targets(labels)
+
+    def _is_cross_entropy(
+        self, loss: torch.Tensor, outputs: Mapping[str, Any], batch: Batch, items: torch.Tensor
+    ) -> bool:
+        """Whether the model's loss adds nothing of its own, as far as this micro batch tells."""
+        if self._head is None or outputs.get("logits") is None or not self.items(batch):
+            return False
+        with torch.no_grad():
+            plain = tokens.cross_entropy(*tokens.learned(outputs["logits"], batch["labels"])).sum() / items
+            return bool(torch.isclose(loss.detach().float(), plain, rtol=1e-4, atol=0.0))
+
+    def _counts_right(self, model: nn.Module) -> bool:
+        return self._accuracy and not model.training
 
     def _router_loss(
         self, outputs: Mapping[str, Any], batch: Batch | None = None, items: torch.Tensor | float = 1.0

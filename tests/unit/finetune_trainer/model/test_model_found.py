@@ -68,3 +68,10 @@ def test_a_slow_tokenizer_that_there_is_not_is_told(hub: Path) -> None:
     assert model.load_tokenizer(cfg(folder)).is_fast
     with pytest.raises(RunError, match="use_fast_tokenizer: false: this model has no tokenizer written in Python"):
         model.load_tokenizer(cfg(folder, use_fast_tokenizer=False))
+
+
+def test_an_architecture_that_transformers_has_not(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "nonesuch"}')
+    said = r"nonesuch` but Transformers does not recognize this architecture\. Take the image with the other one"
+    with pytest.raises(RunError, match=f"model_name_or_path: .* needs another transformers than the .*{said}"):
+        load_base(cfg(tmp_path), device=torch.device("cpu"))

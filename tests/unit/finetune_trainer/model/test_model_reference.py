@@ -11,10 +11,10 @@ import torch
 from accelerate import Accelerator
 from peft import LoraConfig, PeftModel, get_peft_model
 from tests.tiny_model import make_tiny_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from finetune_trainer.config import TrainConfig, parse
-from finetune_trainer.failures import ModelNotFound
+from finetune_trainer.failures import ModelNotFound, RunError
 from finetune_trainer.model import reference
 
 IDS = torch.arange(5, 25)[None]
@@ -103,12 +103,23 @@ def test_adapters_of_the_reference(folder: Path) -> None:
 
 
 @pytest.mark.shows("ref_model_quantization_bit")
-def test_a_quantised_reference(folder: Path) -> None:
-    keys = {"ref_model": str(folder / "base"), "ref_model_quantization_bit": 4}
+@pytest.mark.parametrize("method", ["bnb", "hqq"])
+def test_a_quantised_reference(folder: Path, method: str) -> None:
+    keys = {"ref_model": str(folder / "base"), "ref_model_quantization_bit": 4, "quantization_method": method}
     answers = held(folder, base(folder), finetuning_type="full", **keys)
     off = (answers - logits(base(folder))).abs().max()
     assert off > 1e-4, "as exact as if nothing had been quantised"
     assert torch.nn.functional.cosine_similarity(answers, logits(base(folder)), dim=-1).mean() > 0.9
+
+
+def test_an_adapter_that_does_not_fit_is_named(folder: Path) -> None:
+    config = AutoConfig.from_pretrained(folder / "base")
+    config.intermediate_size *= 2
+    wide = get_peft_model(AutoModelForCausalLM.from_config(config), LoraConfig(target_modules=["up_proj"]))
+    wide.save_pretrained(folder / "wide")
+    keys = {"ref_model": str(folder / "base"), "ref_model_adapters": str(folder / "wide")}
+    with pytest.raises(RunError, match=r"ref_model_adapters: .*wide does not fit this model: size mismatch"):
+        held(folder, base(folder), finetuning_type="full", **keys)
 
 
 @pytest.mark.parametrize("key", ["ref_model", "ref_model_adapters"])

@@ -45,6 +45,56 @@ def test_micro_batches_add_up(size: int) -> None:
     assert torch.allclose(total(model, by_hand, size), total(model, by_model, 6), atol=1e-6)
 
 
+def scores_seen(model: LlamaForCausalLM) -> list[int]:
+    """How many tokens' scores the output layer computes at each call from now on."""
+    seen: list[int] = []
+    model.lm_head.register_forward_hook(lambda _module, _inputs, scores: seen.append(scores[..., 0].numel()))
+    return seen
+
+
+def test_scores_are_computed_for_learned_tokens_alone() -> None:
+    """All of them once, to see that the model's own loss is cross entropy; then 23 of 54."""
+    model = LlamaForCausalLM(LlamaConfig(**SMALL))
+    objective, seen = TokenMean(model), scores_seen(model)
+    losses = [float(total(model, objective, 6)) for _ in range(3)]
+    assert seen == [54, 23, 23]
+    assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+
+
+def test_gradients_are_the_same() -> None:
+    model = LlamaForCausalLM(LlamaConfig(**SMALL))
+    found = []
+    for narrow in (False, True):
+        model.zero_grad()
+        objective = TokenMean(model, token_loss=tokens.cross_entropy, narrow=narrow)
+        objective.loss(model, {"input_ids": IDS, "labels": LABELS}, torch.tensor(3.0)).backward()
+        found.append([weight.grad.clone() for weight in model.parameters() if weight.grad is not None])
+    assert len(found[0]) == len(list(model.parameters()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+class WithMore(LlamaForCausalLM):
+    """Its loss is more than cross entropy, as that of some models with code of their own."""
+
+    def forward(self, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
+        """One is added."""
+        outputs = super().forward(labels=labels, **inputs)
+        if outputs.loss is not None:
+            outputs.loss = outputs.loss + 1.0
+        return outputs
+
+
+def test_a_loss_that_a_model_adds_is_kept() -> None:
+    torch.manual_seed(0)
+    model = WithMore(LlamaConfig(**SMALL))
+    objective, seen = TokenMean(model), scores_seen(model)
+    kept = [float(total(model, objective, 6)) for _ in range(2)]
+    plain = float(total(model, TokenMean(model, token_loss=tokens.cross_entropy), 6))
+    assert kept == pytest.approx([plain + 1.0] * 2, abs=1e-6)
+    assert seen == [54, 54, 23]
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_a_routers_loss_counts_once_however_many_micro_batches(by_hand: bool) -> None:
     """It depends on the micro batch, and so is no exact mean; transformers would add it once for each of six."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from finetune_trainer.config.preference import PreferenceKeys
 from finetune_trainer.config.rules.broken import Broken, Rule
-from finetune_trainer.config.rules.quantisation import BITS
 from finetune_trainer.config.train_config import TrainConfig
 
 _PPO_KEYS = (
@@ -119,10 +118,6 @@ def _reference_model(cfg: TrainConfig) -> Broken:
             yield (name, "pref_loss"), f"{said.pref_loss} needs no reference model; leave it out"
         elif not said.ref_model:
             yield (name, "ref_model"), "needs ref_model; name the base model there"
-    bits, method = said.ref_model_quantization_bit, cfg.model.quantization_method
-    if bits is not None and method in BITS and bits not in BITS[method]:
-        expected = ", ".join(map(str, BITS[method]))
-        yield ("ref_model_quantization_bit", "quantization_method"), f"expected {expected} with {method}, got {bits}"
 
 
 def _no_dropout(cfg: TrainConfig) -> Broken:

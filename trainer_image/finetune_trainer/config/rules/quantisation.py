@@ -13,19 +13,25 @@ STORED = ("gptq", "awq", "aqlm", "mxfp4", "fp8")
 
 
 def _method(cfg: TrainConfig) -> Broken:
-    model = cfg.model
-    bits, method = model.quantization_bit, model.quantization_method
+    method, said = cfg.model.quantization_method, cfg.finetuning
+    bits = {
+        "quantization_bit": cfg.model.quantization_bit,
+        "ref_model_quantization_bit": said.ref_model_quantization_bit,
+        "reward_model_quantization_bit": said.reward_model_quantization_bit,
+    }
+    asked = {key: number for key, number in bits.items() if number is not None}
     if method in STORED:
         message = (
             f"{method} is a way in which checkpoints are stored, and is seen from the checkpoint; leave it out and "
             "give such a checkpoint as model_name_or_path, or write bnb, hqq or eetq"
         )
         yield ("quantization_method",), message
-    elif bits is None and method not in ("bnb", "quanto"):
+    elif not asked and method not in ("bnb", "quanto"):
         yield ("quantization_bit", "quantization_method"), f"{method} quantises only where it says to how many bits"
-    elif bits is not None and method in BITS and bits not in BITS[method]:
-        expected = ", ".join(map(str, BITS[method]))
-        yield ("quantization_bit", "quantization_method"), f"expected {expected} with {method}, got {bits}"
+    for key, number in asked.items():
+        if method in BITS and number not in BITS[method]:
+            expected = ", ".join(map(str, BITS[method]))
+            yield (key, "quantization_method"), f"expected {expected} with {method}, got {number}"
 
 
 def _four_bits_of_bitsandbytes(cfg: TrainConfig) -> Broken:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from finetune_trainer.config import TrainConfig
@@ -34,8 +35,8 @@ def arguments(cfg: TrainConfig, config: PretrainedConfig, device: torch.device) 
     return {}
 
 
-def prepare(cfg: TrainConfig, model: PreTrainedModel) -> None:
-    """After loading, before adapters: what training on quantised weights needs.
+def finish(cfg: TrainConfig, model: PreTrainedModel) -> None:
+    """After loading, before adapters: quantise what could not be quantised while it loaded.
 
     Raises:
         RunError: the weights cannot be quantised.
@@ -44,7 +45,16 @@ def prepare(cfg: TrainConfig, model: PreTrainedModel) -> None:
         hqq.quantise(model, cfg.model.quantization_bit)
     bitsandbytes.forbid_packing(model)
     stored.forget(model)
-    if _quantised(model):
+
+
+def prepare(cfg: TrainConfig, model: PreTrainedModel) -> None:
+    """`finish`, and what training on quantised weights needs.
+
+    Raises:
+        RunError: the weights cannot be quantised, or are and were to be trained.
+    """
+    finish(cfg, model)
+    if is_quantised(model):
         if cfg.finetuning.finetuning_type not in ("lora", "oft"):
             raise RunError(
                 f"finetuning_type: the model is quantised, its weights cannot be trained ({_kind(model)}); write "
@@ -53,7 +63,8 @@ def prepare(cfg: TrainConfig, model: PreTrainedModel) -> None:
         model.requires_grad_(requires_grad=False)
 
 
-def _quantised(model: PreTrainedModel) -> bool:
+def is_quantised(model: nn.Module) -> bool:
+    """Whether weights are packed, by any way."""
     return bool(getattr(model, "is_quantized", False)) or hqq.is_quantised(model)
 
 
