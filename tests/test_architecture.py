@@ -60,6 +60,8 @@ ROOMS = {
     "trainer.collate": "torch trainer.examples",
     "trainer.atomic": "",
     "trainer.quiet": "datasets torch transformers",
+    "trainer.imports": "trainer.config",
+    "trainer.memory": "psutil torch",
     "trainer.context": "trainer.config trainer.records",
     "trainer.failures": "trainer.atomic trainer.context trainer.records",
     "trainer.distributed": "deepspeed torch trainer.context trainer.failures",
@@ -78,14 +80,14 @@ ROOMS = {
     "trainer.artifacts": "matplotlib torch transformers yaml trainer.atomic trainer.config trainer.context"
     " trainer.data trainer.distributed trainer.progress trainer.records",
     "trainer.train": "transformers trainer.artifacts trainer.checkpoints trainer.collate trainer.config"
-    " trainer.context trainer.data trainer.distributed trainer.failures trainer.model trainer.optimisers"
-    " trainer.profilers trainer.progress trainer.quiet trainer.records trainer.saved_template trainer.stages"
-    " trainer.stopping trainer.trackers",
+    " trainer.context trainer.data trainer.distributed trainer.failures trainer.imports trainer.memory"
+    " trainer.model trainer.optimisers trainer.profilers trainer.progress trainer.quiet trainer.records"
+    " trainer.saved_template trainer.stages trainer.stopping trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",
     "trainer.cli": "rich torch transformers operator.cli trainer.chat trainer.config trainer.context trainer.data"
-    " trainer.export trainer.failures trainer.model trainer.preview trainer.quiet trainer.records trainer.supervise"
-    " trainer.train",
+    " trainer.export trainer.failures trainer.imports trainer.model trainer.preview trainer.quiet trainer.records"
+    " trainer.supervise trainer.train",
     "trainer.distributed_fsdp": "accelerate torch transformers trainer.failures",
     "trainer.predict": "jieba nltk rouge_chinese torch transformers trainer.config trainer.distributed"
     " trainer.failures trainer.template",

@@ -17,6 +17,8 @@ from finetune_trainer import (
     data,
     distributed,
     failures,
+    imports,
+    memory,
     model,
     optimisers,
     profilers,
@@ -66,6 +68,7 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     resume = _resume_from(cfg, context, world) if cfg.training.do_train else None
     keeper.claim()
     trainer = _build(cfg, context, keeper, reporter, stopping)
+    imports.settle()
     reporter.say(_summary(cfg, trainer, world, resume))
     if not context.is_job:
         stopping.listen()
@@ -137,7 +140,12 @@ def _build(
     optimisers.check(cfg, args)
     transformers.set_seed(args.seed)  # an adapter begins alike on all ranks
     parts = stages.Parts(
-        model=model.load(cfg, tokenizer, device=args.device),
+        model=model.load(
+            cfg,
+            tokenizer,
+            device=args.device,
+            memory=functools.partial(memory.free, args.device, sharers=context.place.local_world_size),
+        ),
         tokenizer=tokenizer,
         data=prepared,
         arguments=args,
@@ -155,6 +163,8 @@ def _build(
         counts=places if cfg.training.include_num_input_tokens_seen in (True, "all") else tokens,
         tells_tokens=cfg.training.include_num_input_tokens_seen not in (False, "no"),
     )
+    if not cfg.model.disable_gradient_checkpointing and not model.is_spared(parts.model):
+        reporter.say("activations are kept: there is room for them; disable_gradient_checkpointing: false spares them")
     if cfg.model.print_param_status:
         for line in parameters(parts.model):
             reporter.say(line)

@@ -10,6 +10,11 @@ from finetune_trainer.cli.verb import TrainingVerb
 if TYPE_CHECKING:
     from finetune_trainer.chat import Asked
 
+_LOOKED_AT = frozenset(
+    ("model_name_or_path", "adapter_name_or_path", "template", "trust_remote_code", "infer_backend")
+)
+"""Keys of LLaMA-Factory's YAMLs for talking; infer_backend can only be huggingface."""
+
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
@@ -25,9 +30,12 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     """Raises ValueError: the YAML is wrong, or the model cannot be loaded."""
-    asked = _asked(arguments)
+    from finetune_trainer import quiet
+
+    quiet.hush()  # peft's import already talks
     from finetune_trainer import chat
 
+    asked = _asked(arguments)
     if arguments.prompt is None:
         chat.talk(asked, max_new_tokens=arguments.max_new_tokens)
         return 0
@@ -44,6 +52,9 @@ def _asked(arguments: Namespace) -> Asked:
     from finetune_trainer import config
 
     cfg = config.load(arguments.model, complete=False)
+    unused = [name for name in config.dump(cfg) if name not in _LOOKED_AT]
+    if unused:
+        raise ValueError(f"{arguments.model}: {', '.join(unused)}: finetune chat does not look at that; leave it out")
     adapters = cfg.model.adapter_name_or_path
     if len(adapters) > 1:
         raise ValueError(

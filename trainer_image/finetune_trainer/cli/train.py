@@ -38,18 +38,20 @@ def _run(arguments: Namespace) -> int:
 
 def _in_job(environment: Mapping[str, str]) -> int:
     """One rank: everything that goes wrong from here on is told in error-<rank>.json."""
-    from finetune_trainer import config, context, failures, records
+    from finetune_trainer import config, context, failures, imports, records
 
     folder = Path(environment.get(records.ENV_CONFIG_DIR, records.CONFIG_DIR))
     run = records.RunSpec.from_json((folder / records.RUN_FILE).read_text(encoding="utf-8"))
     job = context.of_job(run, environment)
     with failures.told(job):
+        cfg = config.load(folder / records.TRAIN_FILE, fill=False)
+        imports.hurry(cfg)
         from finetune_trainer import quiet
 
         quiet.hush()  # peft's import already talks
         from finetune_trainer.train import train
 
-        train(config.load(folder / records.TRAIN_FILE, fill=False), job)
+        train(cfg, job)
     return 0
 
 
@@ -60,13 +62,14 @@ def _by_hand(words: Sequence[str], environment: Mapping[str, str]) -> int:
         ConfigInvalid: with every wrong key, at its line or word.
         ValueError: the launcher's variables don't fit.
     """
-    from finetune_trainer import config, context
+    from finetune_trainer import config, context, imports
     from finetune_trainer.cli import by_hand
 
     cfg = config.from_words(words)
     launcher = by_hand.torchrun(environment, words, devices=lambda: _devices(cfg))
     if launcher is not None:
         os.execve(launcher[0], launcher, by_hand.environment_of_ranks(environment))  # noqa: S606 - no shell is wanted
+    imports.hurry(cfg)
     from finetune_trainer import quiet
 
     quiet.hush()  # peft's import already talks

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.failures import RunError
-from finetune_trainer.model import precision
+from finetune_trainer.model import activation_memory, precision
+
+_OF_MODEL = frozenset(("disable_gradient_checkpointing", "use_reentrant_gc", "use_unsloth_gc"))
+_OF_TRAINING = frozenset(("gradient_checkpointing", "gradient_checkpointing_kwargs"))
 
 
-def spare(cfg: TrainConfig, model: PreTrainedModel) -> None:
-    """Turn it on, unless the configuration turns it off.
+def spare(cfg: TrainConfig, trained: PreTrainedModel | PeftModel, *, memory: Callable[[], int | None]) -> None:
+    """Turn it on, unless the configuration turns it off, or says nothing of it and there is room for all activations.
 
     Inputs must want gradients, or re-entrant checkpointing yields none above a frozen base.
+
+    Args:
+        cfg: what is said.
+        trained: the model, under its adapter if it has one.
+        memory: tells the bytes that are free for the training; None: unknown.
 
     Raises:
         RunError: the model cannot do so, or use_unsloth_gc has nowhere to spare memory.
     """
     if cfg.model.disable_gradient_checkpointing:
         return
+    if _may_choose(cfg, trained) and (free := memory()) is not None and activation_memory.fit(cfg, trained, free):
+        return
+    model = cast("PreTrainedModel", trained.get_base_model()) if isinstance(trained, PeftModel) else trained
     if not model.supports_gradient_checkpointing:
         raise RunError(
             f"disable_gradient_checkpointing: a model of type {model.config.model_type} knows no gradient "
@@ -43,6 +56,22 @@ def spare(cfg: TrainConfig, model: PreTrainedModel) -> None:
     else:  # transformers 4
         model.gradient_checkpointing_enable(again)  # type: ignore[no-untyped-call]
     model.enable_input_require_grads()  # type: ignore[no-untyped-call]
+
+
+def is_spared(trained: PreTrainedModel | PeftModel) -> bool:
+    """Whether activations are computed again."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in trained.modules())
+
+
+def _may_choose(cfg: TrainConfig, trained: nn.Module) -> bool:
+    """Whether nobody has said a word about checkpointing, and what a step keeps can be told beforehand.
+
+    Where weights are split over ranks, have not reached their GPU yet or a second model comes along, it cannot.
+    """
+    said = _OF_MODEL & cfg.model.model_fields_set or _OF_TRAINING & cfg.training.model_fields_set
+    alone = not (cfg.training.deepspeed or cfg.training.fsdp or cfg.finetuning.use_asft_loss)
+    placed = next(trained.parameters()).is_cuda is precision.on_gpu(cfg)
+    return not said and alone and placed and cfg.finetuning.stage in ("pt", "sft")
 
 
 def _balances_routers(model: PreTrainedModel) -> bool:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.tiny_model import make_tiny_model
 
 from finetune_trainer import records
 from finetune_trainer.records import Outcome
@@ -151,3 +152,17 @@ def test_a_pod_tells_why_its_ranks_gave_up(tmp_path: Path) -> None:
     assert (told.result, told.reason, told.rank, told.retryable) == ("failed", "ModelNotFound", 0, False)
     assert "no-such-model" in told.message
     assert json.loads((tmp_path / "output/.finetune/outcome-1-0.json").read_text())["reason"] == "ModelNotFound"
+
+
+def test_chat_by_llamafactorys_yaml(tmp_path: Path) -> None:
+    make_tiny_model(tmp_path / "model")
+    asked = tmp_path / "chat.yaml"
+    asked.write_text(f"model_name_or_path: {tmp_path / 'model'}\ntemplate: llama3\ninfer_backend: huggingface\n")
+    done = finetune("chat", str(asked), "--prompt", "Hello", "--max-new-tokens", "3")
+    assert done.returncode == 0, done.stderr
+    assert 1 <= len(done.stdout.strip()) < 60
+    asked.write_text(asked.read_text() + "quantization_bit: 4\n")
+    done = finetune("chat", str(asked), "--prompt", "Hello")
+    assert done.returncode == 2
+    assert "quantization_bit: finetune chat does not look at that; leave it out" in done.stderr
+    assert "Traceback" not in done.stderr

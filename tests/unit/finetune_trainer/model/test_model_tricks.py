@@ -24,7 +24,7 @@ from transformers import (
 
 from finetune_trainer import config, model
 from finetune_trainer.failures import RunError
-from finetune_trainer.model import activations, kernels, shifted
+from finetune_trainer.model import activation_memory, activations, kernels, shifted
 from finetune_trainer.model import attention as attentions
 
 LONG = 1024
@@ -51,10 +51,10 @@ def cfg(folder: Path | str, **keys: Any) -> config.TrainConfig:
     return config.parse({**said, "finetuning_type": "full", "use_cpu": True, **keys})
 
 
-def load(folder: Path, **keys: Any) -> Any:
+def load(folder: Path, *, free: int | None = None, **keys: Any) -> Any:
     found = cfg(folder, **keys)
     torch.manual_seed(0)
-    return model.load(found, model.load_tokenizer(found), device=torch.device("cpu"))
+    return model.load(found, model.load_tokenizer(found), device=torch.device("cpu"), memory=lambda: free)
 
 
 def logits(loaded: Any, tokens: torch.Tensor) -> torch.Tensor:
@@ -366,6 +366,41 @@ def test_checkpointing_keeps_less_and_changes_nothing(tiny: Path) -> None:
         assert spared[0] == whole[0]
         assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(spared[1], whole[1], strict=True))
         assert spared[2] < 0.7 * whole[2]
+
+
+GB = 2**30
+
+
+@pytest.mark.shows("disable_gradient_checkpointing")
+@pytest.mark.parametrize(
+    ("free", "keys", "spared"),
+    [
+        (GB, {}, False),
+        (20 * 2**20, {}, True),  # of which 8 rows of 1,024 tokens would fill more
+        (None, {}, True),
+        (GB, {"disable_gradient_checkpointing": False}, True),
+        (GB, {"gradient_checkpointing": True}, True),
+        (GB, {"use_reentrant_gc": False}, True),
+        (GB, {"flash_attn": "disabled"}, True),  # its memory grows with the square of a row's length
+        (GB, {"deepspeed": "zero2"}, True),
+        (20 * 2**20, {"disable_gradient_checkpointing": True}, False),
+    ],
+)
+def test_activations_are_kept_where_there_is_room_and_nobody_said_otherwise(
+    tiny: Path, free: int | None, keys: dict[str, Any], spared: bool
+) -> None:
+    rows = {"per_device_train_batch_size": 8, "cutoff_len": 1024}
+    assert model.is_spared(load(tiny, free=free, **rows, **keys)) is spared
+
+
+def test_what_a_token_keeps_is_measured_and_leaves_no_trace(tiny: Path) -> None:
+    """As many bytes as longer rows keep for each of their tokens."""
+    loaded = load(tiny, disable_gradient_checkpointing=True)
+    before = torch.random.get_rng_state()
+    each = activation_memory.each_token(cfg(tiny), loaded)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(weight.grad is None for weight in loaded.parameters())
+    assert each == pytest.approx(step(loaded)[2] / ids(256).numel(), rel=0.05)
 
 
 @pytest.mark.shows("use_reentrant_gc")

@@ -1,0 +1,65 @@
+"""How much memory a step's activations take, measured on a short row, and whether there is room to keep them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from finetune_trainer.config import TrainConfig
+
+LENGTH = 32
+"""Tokens of the row that is tried."""
+MARGIN = 1.5
+"""The backward pass makes as large results again before it lets go of what was kept."""
+SHARE = 0.7
+"""Of the free memory that may be planned with; the rest is for what nobody measures."""
+OPTIMIZER = 16
+"""Bytes for each trained weight, at most: a gradient, DDP's copy of it, and Adam's two means, float32."""
+LINEAR = ("sdpa", "flash_attention_2", "flash_attention_3")
+"""Kinds of attention whose memory grows with a row's length, not with its square."""
+
+
+def fit(cfg: TrainConfig, model: Any, memory: int) -> bool:  # noqa: ANN401 - PreTrainedModel or PeftModel
+    """Whether the largest micro batch that there can be leaves all activations in memory.
+
+    Args:
+        cfg: of stages pt and sft: micro batches of at most cutoff_len tokens a row.
+        model: as it will be trained, on its device, without gradient checkpointing.
+        memory: bytes that are free for all that is not there yet.
+    """
+    if model.config._attn_implementation not in LINEAR:
+        return False
+    tokens = cfg.training.per_device_train_batch_size * cfg.data.cutoff_len
+    trained: int = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    return MARGIN * each_token(cfg, model) * tokens + OPTIMIZER * trained < SHARE * memory
+
+
+def each_token(cfg: TrainConfig, model: Any) -> float:  # noqa: ANN401 - PreTrainedModel or PeftModel
+    """Bytes that a forward pass in training keeps for the backward pass, per token; weights do not count."""
+    kept: dict[int, int] = {}
+    weights = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    device, was_training = _device(model), model.training
+    mixed = torch.bfloat16 if cfg.training.bf16 else torch.float16 if cfg.training.fp16 else None
+    ids = (torch.arange(LENGTH, device=device) % model.config.get_text_config().vocab_size)[None]
+    model.train()
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.autocast(device.type, dtype=mixed, enabled=mixed is not None),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        outputs = model(input_ids=ids, labels=ids)
+    model.train(was_training)
+    return sum(kept.values()) / LENGTH if outputs.loss is not None else float("inf")
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
