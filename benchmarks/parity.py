@@ -76,6 +76,7 @@ METHODS = (
     Method(name="sft-oft", keys={**SFT, **LORA}, adapter={"oft_block_size": 8}),
     Method(name="sft-packing", keys={**SFT, "finetuning_type": "full", "packing": True, "cutoff_len": 512}),
     Method(name="sft-neat_packing", keys={**SFT, "finetuning_type": "full", "neat_packing": True, "cutoff_len": 512}),
+    Method(name="sft-neftune-off", keys={**SFT, "finetuning_type": "full", "neftune_noise_alpha": 0.0}),
     Method(name="sft-dft", keys={**SFT, "finetuning_type": "full", "use_dft_loss": True}),
     Method(name="sft-eaft", keys={**SFT, "finetuning_type": "full", "use_eaft_loss": True}),
     Method(name="sft-asft", keys={**SFT, "finetuning_type": "full", "use_asft_loss": True}),
