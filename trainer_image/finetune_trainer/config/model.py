@@ -42,8 +42,9 @@ class BaseModelKeys(Group):
     shift_attn: Flag = key(False, "LongLoRA's shifted sparse attention while training; llama only.")
     mixture_of_depths: Literal["convert", "load"] | None = key(
         None, "Make the model skip layers for some tokens, or load one that does.",
-        refused="its package mixture-of-depth cannot be imported with transformers 5, nor with 4.53; to spare memory "
-        "and time take enable_liger_kernel, packing or finetuning_type: lora",
+        refused="its package mixture-of-depth cannot be imported with transformers 5, and fails in its first step "
+        "with 4.53 (positions of the wrong length); to spare memory and time take enable_liger_kernel, packing or "
+        "finetuning_type: lora",
     )  # fmt: skip
     use_unsloth: Flag = key(
         False, "Load and train through Unsloth.",
