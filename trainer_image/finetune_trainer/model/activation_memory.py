@@ -1,7 +1,8 @@
-"""How much memory a step's activations take, measured on a short row, and whether there is room to keep them all."""
+"""How much memory a step's activations take, measured on short rows, and whether there is room to keep them all."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from torch import nn
 
 from finetune_trainer.config import TrainConfig
 
-LENGTH = 32
-"""Tokens of the row that is tried."""
+SHORT, LONG = 16, 32
+"""Tokens of the rows that are tried."""
 MARGIN = 1.5
 """The backward pass makes as large results again before it lets go of what was kept."""
 SHARE = 0.7
@@ -33,11 +34,22 @@ def fit(cfg: TrainConfig, model: Any, memory: int) -> bool:  # noqa: ANN401 - Pr
         return False
     tokens = cfg.training.per_device_train_batch_size * cfg.data.cutoff_len
     trained: int = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return MARGIN * each_token(cfg, model) * tokens + OPTIMIZER * trained < SHARE * memory
+    once, each = needs(cfg, model)
+    return once + MARGIN * each * tokens + OPTIMIZER * trained < SHARE * memory
 
 
-def each_token(cfg: TrainConfig, model: Any) -> float:  # noqa: ANN401 - PreTrainedModel or PeftModel
-    """Bytes that a forward pass in training keeps for the backward pass, per token; weights do not count."""
+def needs(cfg: TrainConfig, model: Any) -> tuple[float, float]:  # noqa: ANN401 - PreTrainedModel or PeftModel
+    """Bytes that a forward pass in training keeps for the backward pass: once, and for each token.
+
+    Weights do not count, but what mixed precision makes of them does: that is kept once.
+    """
+    short, long = (_kept(cfg, model, length) for length in (SHORT, LONG))
+    each = (long - short) / (LONG - SHORT)
+    return max(0.0, short - each * SHORT), each
+
+
+def _kept(cfg: TrainConfig, model: Any, length: int) -> float:  # noqa: ANN401 - PreTrainedModel or PeftModel
+    """Bytes of one row; infinite where the model tells no loss."""
     kept: dict[int, int] = {}
     weights = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
 
@@ -49,7 +61,7 @@ def each_token(cfg: TrainConfig, model: Any) -> float:  # noqa: ANN401 - PreTrai
 
     device, was_training = _device(model), model.training
     mixed = torch.bfloat16 if cfg.training.bf16 else torch.float16 if cfg.training.fp16 else None
-    ids = (torch.arange(LENGTH, device=device) % model.config.get_text_config().vocab_size)[None]
+    ids = (torch.arange(length, device=device) % model.config.get_text_config().vocab_size)[None]
     model.train()
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
@@ -58,7 +70,7 @@ def each_token(cfg: TrainConfig, model: Any) -> float:  # noqa: ANN401 - PreTrai
     ):
         outputs = model(input_ids=ids, labels=ids)
     model.train(was_training)
-    return sum(kept.values()) / LENGTH if outputs.loss is not None else float("inf")
+    return sum(kept.values()) if outputs.loss is not None else math.inf
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -393,14 +393,18 @@ def test_activations_are_kept_where_there_is_room_and_nobody_said_otherwise(
     assert model.is_spared(load(tiny, free=free, **rows, **keys)) is spared
 
 
-def test_what_a_token_keeps_is_measured_and_leaves_no_trace(tiny: Path) -> None:
-    """As many bytes as longer rows keep for each of their tokens."""
-    loaded = load(tiny, disable_gradient_checkpointing=True)
+@pytest.mark.parametrize("keys", [{}, {"bf16": True}])
+def test_what_a_token_keeps_is_measured_and_leaves_no_trace(tiny: Path, keys: dict[str, Any]) -> None:
+    """As many bytes as longer rows keep for each of their tokens, beside the weights in half precision."""
+    loaded = load(tiny, disable_gradient_checkpointing=True, **keys)
     before = torch.random.get_rng_state()
-    each = activation_memory.each_token(cfg(tiny), loaded)
+    once, each = activation_memory.needs(cfg(tiny, **keys), loaded)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(weight.grad is None for weight in loaded.parameters())
-    assert each == pytest.approx(step(loaded)[2] / ids(256).numel(), rel=0.05)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(keys)):
+        assert once + each * ids(256).numel() == pytest.approx(step(loaded)[2], rel=0.05)
+    linear = sum(layer.weight.numel() for layer in loaded.modules() if isinstance(layer, torch.nn.Linear))
+    assert once == pytest.approx(2 * linear if keys else 0, rel=0.05, abs=1e4)
 
 
 @pytest.mark.shows("use_reentrant_gc")
