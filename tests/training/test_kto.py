@@ -69,6 +69,8 @@ def test_it_learns(workspace: Workspace) -> None:
     assert both, "a step with rows of one kind alone has no margin, the others have"
     for entry in both:
         assert entry["rewards/margins"] == pytest.approx(entry["rewards/chosen"] - entry["rewards/rejected"], abs=1e-6)
+        assert abs(entry["logits/chosen"]) < 10, "a mean over the vocabulary, of learned tokens"
+        assert entry["logits/chosen"] != entry["logits/rejected"]
     logps = told(workspace, "kto-8x1", "logps/rejected")
     assert sum(logps[-5:]) < sum(logps[:5])
 

@@ -83,7 +83,7 @@ class Verdicts:
             for batch in batches:
                 other, counted = _other_answers(batch), _counted(batch)
                 real = _counted(other)
-                total += float((self._answers(model, other).ratios.double() * real).sum())
+                total += float((self._answers(model, other, _logits(model, other)).ratios.double() * real).sum())
                 others += int(real.sum())
                 rows, liked = rows + int(counted.sum()), liked + int(counted[batch["kto_tags"]].sum())
         sums = torch.tensor(world.sum(total, others, rows, liked), dtype=torch.float64)
@@ -95,7 +95,8 @@ class Verdicts:
     def loss(self, model: nn.Module, batch: Batch, items: torch.Tensor) -> torch.Tensor:
         """See `Objective.loss`."""
         keys, liked, counted = self._keys, batch["kto_tags"], _counted(batch)
-        answers = self._answers(model, batch)
+        logits = _logits(model, batch)
+        answers = self._answers(model, batch, logits)
         losses = kto.verdict_losses(
             answers.ratios,
             liked,
@@ -107,12 +108,13 @@ class Verdicts:
             plain = -answers.logps / answers.lengths.clamp(min=1)
             losses = losses + keys.pref_ftx * self._rows_for_each_liked * plain * liked
         self._tell(answers, liked, counted)
+        self._count_logits(logits.detach(), batch, counted)
         return (losses * counted).sum() / items
 
-    def _answers(self, model: nn.Module, batch: Batch) -> Answers:
+    def _answers(self, model: nn.Module, batch: Batch, logits: torch.Tensor) -> Answers:
         with self._held.frozen(model) as held:
-            before = _logps(held, batch)
-        logps = _logps(model, batch)
+            before = _logps(_logits(held, batch), batch)
+        logps = _logps(logits, batch)
         lengths = (batch["labels"][:, 1:] != IGNORE_INDEX).sum(dim=1)
         return Answers(logps=logps, lengths=lengths, ratios=logps - before)
 
@@ -120,6 +122,12 @@ class Verdicts:
         for name, rows in (("chosen", liked), ("rejected", ~liked)):
             self.meter.add(f"rewards/{name}", self._keys.pref_beta * answers.ratios, counted * rows)
             self.meter.add(f"logps/{name}", answers.logps, counted * rows)
+
+    def _count_logits(self, logits: torch.Tensor, batch: Batch, counted: torch.Tensor) -> None:
+        """Mean logit of learned tokens, as in dpo."""
+        learned, means = batch["labels"][:, 1:] != IGNORE_INDEX, logits[:, :-1].mean(-1)
+        for name, rows in (("chosen", batch["kto_tags"]), ("rejected", ~batch["kto_tags"])):
+            self.meter.add(f"logits/{name}", means, learned * (counted * rows)[:, None])
 
 
 class VerdictMeter(Meter):
@@ -133,9 +141,15 @@ class VerdictMeter(Meter):
         return told
 
 
-def _logps(model: nn.Module, batch: Batch) -> torch.Tensor:
+def _logits(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """[rows, sequence, vocabulary]."""
+    outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+    found: torch.Tensor = outputs["logits"]
+    return found
+
+
+def _logps(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """float32 [rows], of whole answers."""
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)["logits"]
     return token_logps(logits, batch["labels"]).sum(dim=1)
 
 
