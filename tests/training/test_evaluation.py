@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,10 @@ pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
 EVERY = {"val_size": 11, "eval_strategy": "steps", "eval_steps": 2, "max_steps": 4, "do_eval": True}
 BEST = {**EVERY, "save_steps": 2, "max_steps": 6, "load_best_model_at_end": True, "save_total_limit": 1}
+PATIENT = {
+    **BEST, "metric_for_best_model": "loss", "greater_is_better": True, "early_stopping_steps": 2,
+    "max_steps": 10, "save_total_limit": None,
+}  # fmt: skip
 PT = {"stage": "pt", "packing": False, "val_size": 11, "do_train": False, "do_eval": True}
 RUNS: dict[str, dict[str, Any]] = {
     "steps": {**EVERY, "compute_accuracy": True, "save_strategy": "no"},
@@ -32,6 +37,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "best": {**BEST, "metric_for_best_model": "eval_loss"},
     "worst": {**BEST, "metric_for_best_model": "loss", "greater_is_better": True},
     "patience": {**BEST, "metric_for_best_model": "loss", "greater_is_better": True, "early_stopping_steps": 1},
+    "patient": {**PATIENT},
     "saves-best": {
         **EVERY, "max_steps": 6, "save_strategy": "best", "metric_for_best_model": "loss", "greater_is_better": True,
     },
@@ -137,6 +143,15 @@ def test_the_best_is_kept_and_is_what_is_saved(workspace: Workspace) -> None:
 def test_a_run_that_gets_no_better_ends(workspace: Workspace) -> None:
     assert max(workspace.losses("worst")) == 6
     assert max(workspace.losses("patience")) == 4
+
+
+def test_patience_is_remembered_when_a_run_goes_on(workspace: Workspace) -> None:
+    """Evaluations at 4 and 6 are worse than the one at 2; forgetful, the resumed run would end at 8."""
+    assert max(workspace.losses("patient")) == 6
+    left = workspace.output("patient") / "checkpoint-4"
+    shutil.copytree(left, workspace.output("patient-resumed") / left.name)
+    workspace.run(workspace.config("patient-resumed", PATIENT))
+    assert sorted(workspace.losses("patient-resumed")) == [5, 6]
 
 
 @pytest.mark.shows("save_strategy")

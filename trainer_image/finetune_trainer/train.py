@@ -102,7 +102,7 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
 
 def _patience(cfg: TrainConfig) -> list[transformers.TrainerCallback]:
     steps = cfg.finetuning.early_stopping_steps
-    return [] if steps is None else [transformers.EarlyStoppingCallback(early_stopping_patience=steps)]
+    return [] if steps is None else [stages.Patience(early_stopping_patience=steps)]
 
 
 def _predict(cfg: TrainConfig, trainer: GlobalTrainer, world: World) -> dict[str, float]:

@@ -9,9 +9,10 @@ from finetune_trainer.config import TrainConfig
 from finetune_trainer.stages import dpo, kto, ppo, pt, rm, sft
 from finetune_trainer.stages.arguments import arguments
 from finetune_trainer.stages.parts import Parts
+from finetune_trainer.stages.remembered import Patience
 from finetune_trainer.stages.trainer import GlobalTrainer
 
-__all__ = ["GlobalTrainer", "Parts", "arguments", "build"]
+__all__ = ["GlobalTrainer", "Parts", "Patience", "arguments", "build"]
 
 BUILDERS = {"dpo": dpo.build, "pt": pt.build, "sft": sft.build, "rm": rm.build, "ppo": ppo.build, "kto": kto.build}
 

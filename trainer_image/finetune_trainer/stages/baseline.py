@@ -7,6 +7,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from finetune_trainer.stages.remembered import kept
+
 
 class Baseline(TrainerCallback, ExportableState):
     """Each global batch so far counts once, as each micro batch does in trl's RunningMoments.
@@ -34,7 +36,6 @@ class Baseline(TrainerCallback, ExportableState):
         control: TrainerControl,  # noqa: ARG002 - transformers passes it
         **kwargs: Any,  # noqa: ANN401, ARG002 - transformers passes it
     ) -> None:
-        """Go on from what the checkpoint has; one of a run without this mean gets a place for it."""
-        states: Any = state.stateful_callbacks
-        kept = states.setdefault(type(self).__name__, self.state())["attributes"]
-        self.mean, self.batches = kept["mean"], kept["batches"]
+        """Go on from what the checkpoint has."""
+        saved = kept(state, self)
+        self.mean, self.batches = saved["mean"], saved["batches"]

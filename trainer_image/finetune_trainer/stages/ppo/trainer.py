@@ -22,6 +22,7 @@ from finetune_trainer.stages.parts import Parts
 from finetune_trainer.stages.ppo.experience import NOBODY, Answer, Experience, judge, passes
 from finetune_trainer.stages.ppo.objective import ClippedPolicy
 from finetune_trainer.stages.ppo.rollout import Rollouts
+from finetune_trainer.stages.remembered import kept
 from finetune_trainer.stages.valued import ValuedTrainer
 
 Micro = Mapping[str, torch.Tensor]
@@ -201,9 +202,6 @@ class Memory(TrainerCallback, ExportableState):
         **kwargs: Any,  # noqa: ANN401, ARG002 - transformers passes it
     ) -> None:
         """Go on as the checkpoint was left."""
-        callbacks: Any = state.stateful_callbacks or {}
-        saved = callbacks.get(type(self).__name__)
-        if state.global_step and saved:
-            kept = saved["attributes"]
-            self.penalty = dataclasses.replace(self.penalty, value=kept["penalty"])
-            self.scores = Moments(**kept["scores"])
+        saved = kept(state, self)
+        self.penalty = dataclasses.replace(self.penalty, value=saved["penalty"])
+        self.scores = Moments(**saved["scores"])
