@@ -56,7 +56,8 @@ class BaseModelKeys(Group):
     moe_aux_loss_coef: Float | None = key(None, "Weight of the routers' balancing loss; 0 is none.", ge=0)
     disable_gradient_checkpointing: Flag = key(
         False,
-        "Keep all activations: faster, more memory. Unsaid, pt and sft without DeepSpeed or FSDP do so where there is room.",
+        "Keep all activations: faster, more memory. Unsaid, pt and sft without DeepSpeed or FSDP do so where there "
+        "is room.",
     )
     use_reentrant_gc: Flag = key(True, "Take PyTorch's re-entrant kind of gradient checkpointing.")
     upcast_layernorm: Flag = key(False, "Keep the weights of norms in float32.")
