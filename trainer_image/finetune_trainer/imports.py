@@ -20,15 +20,14 @@ and what asks for them.
 """
 
 
-def hurry(cfg: TrainConfig) -> None:
-    """Before the imports: no garbage is collected until `settle`, and what this run does not need is not there."""
+def hurry(*configs: TrainConfig) -> None:
+    """Before the imports: no garbage is collected until `settle`, and what none of the runs needs is not there."""
     gc.disable()
     for package, asked in OPTIONAL.items():
-        if not asked(cfg) and package not in sys.modules:
+        if not any(map(asked, configs)) and package not in sys.modules:
             sys.modules[package] = None  # type: ignore[assignment] # Python's way to say that it cannot be imported
 
 
 def settle() -> None:
-    """When the run is ready: what has been made until now stays, and is not looked through any more."""
-    gc.freeze()
+    """When the run is ready. What has been made is not frozen: process groups and workers must end as ever."""
     gc.enable()

@@ -16,7 +16,6 @@ assert not gc.isenabled()
 import transformers.cache_utils
 imports.settle()
 assert gc.isenabled()
-assert gc.get_freeze_count() > 10_000
 print([name for name in ("hqq", "mlflow") if importlib.util.find_spec(name)], sys.modules.get("hqq") is not None)
 """
 TRAINED = {"dataset": "d", "template": "llama3", "output_dir": "o", "model_name_or_path": "m"}
