@@ -163,12 +163,16 @@ def _build(
         counts=places if cfg.training.include_num_input_tokens_seen in (True, "all") else tokens,
         tells_tokens=cfg.training.include_num_input_tokens_seen not in (False, "no"),
     )
-    if not cfg.model.disable_gradient_checkpointing and not model.is_spared(parts.model):
-        reporter.say("activations are kept: there is room for them; disable_gradient_checkpointing: false spares them")
-    if cfg.model.print_param_status:
-        for line in parameters(parts.model):
-            reporter.say(line)
+    _tell_model(cfg, parts, reporter)
     return stages.build(cfg, parts)
+
+
+def _tell_model(cfg: TrainConfig, parts: stages.Parts, reporter: Reporter) -> None:
+    chosen = cfg.training.do_train and not cfg.model.disable_gradient_checkpointing
+    if chosen and not model.is_spared(parts.model):
+        reporter.say("activations are kept: there is room for them; disable_gradient_checkpointing: false spares them")
+    for line in parameters(parts.model) if cfg.model.print_param_status else ():
+        reporter.say(line)
 
 
 def _watchers(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> list[TrainerCallback]:
