@@ -10,7 +10,7 @@ quickstart: environment     ## train SmolLM2 on this machine and ask it who it i
 
 test: check                 ## everything that a change needs, the cluster tests among them
 	$(PYTEST) -m "not slow and not cluster and not train"
-	$(PYTEST) -m "train and not slow" -n 2 --dist loadfile
+	$(PYTEST) -m "train and not slow" -n 2 --dist loadfile --durations 20
 	$(RUN) -m tests.cluster.harness build
 	$(PYTEST) -m "cluster and not slow"
 
