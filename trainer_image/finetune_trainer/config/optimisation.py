@@ -76,7 +76,7 @@ class OptimiserKeys(Group):
         1.0, "Longest gradient; longer ones are shortened. 0 never shortens.", ge=0, passed=True
     )
     neftune_noise_alpha: Float | None = key(
-        None, "Noise on the embeddings while training (NEFTune).", gt=0, passed=True
+        None, "Noise on the embeddings while training (NEFTune); 0 is none.", ge=0, passed=True
     )
 
 

@@ -45,7 +45,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     ({"use_unsloth": True}, "use_unsloth", "enable_liger_kernel"),
     ({"mixture_of_depths": "convert"}, "mixture_of_depths", "cannot be imported with transformers 5"),
     ({"tf32": True, "use_cpu": True}, "tf32", "CPUs have no TF32"),
-    ({"neftune_noise_alpha": 0}, "neftune_noise_alpha", "greater than 0"),
+    ({"neftune_noise_alpha": -1}, "neftune_noise_alpha", "greater than or equal to 0"),
 ]
 
 
