@@ -12,6 +12,8 @@ from finetune_trainer.cli.verb import TrainingVerb
 
 if TYPE_CHECKING:
     from finetune_trainer.config import TrainConfig
+    from finetune_trainer.context import RunContext
+    from finetune_trainer.records import RunResult
 
 
 _USAGE = """\
@@ -38,20 +40,13 @@ def _run(arguments: Namespace) -> int:
 
 def _in_job(environment: Mapping[str, str]) -> int:
     """One rank: everything that goes wrong from here on is told in error-<rank>.json."""
-    from finetune_trainer import config, context, failures, imports, records
+    from finetune_trainer import config, context, failures, records
 
     folder = Path(environment.get(records.ENV_CONFIG_DIR, records.CONFIG_DIR))
     run = records.RunSpec.from_json((folder / records.RUN_FILE).read_text(encoding="utf-8"))
     job = context.of_job(run, environment)
     with failures.told(job):
-        cfg = config.load(folder / records.TRAIN_FILE, fill=False)
-        imports.hurry(cfg)
-        from finetune_trainer import quiet
-
-        quiet.hush()  # peft's import already talks
-        from finetune_trainer.train import train
-
-        train(cfg, job)
+        _train(config.load(folder / records.TRAIN_FILE, fill=False), job)
     return 0
 
 
@@ -62,21 +57,28 @@ def _by_hand(words: Sequence[str], environment: Mapping[str, str]) -> int:
         ConfigInvalid: with every wrong key, at its line or word.
         ValueError: the launcher's variables don't fit.
     """
-    from finetune_trainer import config, context, imports
+    from finetune_trainer import config, context
     from finetune_trainer.cli import by_hand
 
     cfg = config.from_words(words)
     launcher = by_hand.torchrun(environment, words, devices=lambda: _devices(cfg))
     if launcher is not None:
         os.execve(launcher[0], launcher, by_hand.environment_of_ranks(environment))  # noqa: S606 - no shell is wanted
+    result = _train(cfg, context.read(cfg, environment)).result
+    return 143 if result == "stopped" and not by_hand.is_rank(environment) else 0
+
+
+def _train(cfg: TrainConfig, run: RunContext) -> RunResult:
+    """Import what is large, in the order in which it is fast and silent, and train."""
+    from finetune_trainer import imports
+
     imports.hurry(cfg)
     from finetune_trainer import quiet
 
     quiet.hush()  # peft's import already talks
     from finetune_trainer.train import train
 
-    result = train(cfg, context.read(cfg, environment)).result
-    return 143 if result == "stopped" and not by_hand.is_rank(environment) else 0
+    return train(cfg, run)
 
 
 def _devices(cfg: TrainConfig) -> int:

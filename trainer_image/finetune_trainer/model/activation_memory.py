@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
 
 from finetune_trainer.config import TrainConfig
 
@@ -59,7 +58,7 @@ def _kept(cfg: TrainConfig, model: Any, length: int) -> float:  # noqa: ANN401 -
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    device, was_training = _device(model), model.training
+    device, was_training = next(model.parameters()).device, model.training
     mixed = torch.bfloat16 if cfg.training.bf16 else torch.float16 if cfg.training.fp16 else None
     ids = (torch.arange(length, device=device) % model.config.get_text_config().vocab_size)[None]
     model.train()
@@ -71,7 +70,3 @@ def _kept(cfg: TrainConfig, model: Any, length: int) -> float:  # noqa: ANN401 -
         outputs = model(input_ids=ids, labels=ids)
     model.train(was_training)
     return sum(kept.values()) if outputs.loss is not None else math.inf
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -83,7 +83,7 @@ class Verdicts:
             for batch in batches:
                 other, counted = _other_answers(batch), _counted(batch)
                 real = _counted(other)
-                total += float((self._answers(model, other, _logits(model, other)).ratios.double() * real).sum())
+                total += float((self._answers(model, other)[0].ratios.double() * real).sum())
                 others += int(real.sum())
                 rows, liked = rows + int(counted.sum()), liked + int(counted[batch["kto_tags"]].sum())
         sums = torch.tensor(world.sum(total, others, rows, liked), dtype=torch.float64)
@@ -95,8 +95,7 @@ class Verdicts:
     def loss(self, model: nn.Module, batch: Batch, items: torch.Tensor) -> torch.Tensor:
         """See `Objective.loss`."""
         keys, liked, counted = self._keys, batch["kto_tags"], _counted(batch)
-        logits = _logits(model, batch)
-        answers = self._answers(model, batch, logits)
+        answers, logits = self._answers(model, batch)
         losses = kto.verdict_losses(
             answers.ratios,
             liked,
@@ -111,12 +110,14 @@ class Verdicts:
         self._count_logits(logits.detach(), batch, counted)
         return (losses * counted).sum() / items
 
-    def _answers(self, model: nn.Module, batch: Batch, logits: torch.Tensor) -> Answers:
+    def _answers(self, model: nn.Module, batch: Batch) -> tuple[Answers, torch.Tensor]:
+        """And the logits; the reference is asked first, while nothing is kept for a backward pass."""
         with self._held.frozen(model) as held:
             before = _logps(_logits(held, batch), batch)
+        logits = _logits(model, batch)
         logps = _logps(logits, batch)
         lengths = (batch["labels"][:, 1:] != IGNORE_INDEX).sum(dim=1)
-        return Answers(logps=logps, lengths=lengths, ratios=logps - before)
+        return Answers(logps=logps, lengths=lengths, ratios=logps - before), logits
 
     def _tell(self, answers: Answers, liked: torch.Tensor, counted: torch.Tensor) -> None:
         for name, rows in (("chosen", liked), ("rejected", ~liked)):

@@ -60,7 +60,8 @@ class TokenMean:
         if self._by_model:
             outputs = model(**batch, num_items_in_batch=items)
             loss: torch.Tensor = outputs["loss"] - self._router_loss(outputs)
-            self._by_model = not self._is_cross_entropy(loss, outputs, batch, items)
+            # Some models add to their loss in training alone, so that evaluation tells nothing.
+            self._by_model = not (model.training and self._is_cross_entropy(loss, outputs, batch, items))
         else:
             outputs, logits, targets = self._predict(model, batch)
             loss = self.each(model, batch, logits, targets).sum() / items

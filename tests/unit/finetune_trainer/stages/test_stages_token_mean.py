@@ -95,6 +95,14 @@ def test_a_loss_that_a_model_adds_is_kept() -> None:
     assert seen == [54, 54, 23]
 
 
+def test_evaluation_says_nothing_of_what_a_model_adds_in_training() -> None:
+    model = LlamaForCausalLM(LlamaConfig(**SMALL))
+    objective, seen = TokenMean(model), scores_seen(model)
+    for mode in (False, True, True):
+        total(model.train(mode), objective, 6)
+    assert seen == [54, 54, 23]
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_a_routers_loss_counts_once_however_many_micro_batches(by_hand: bool) -> None:
     """It depends on the micro batch, and so is no exact mean; transformers would add it once for each of six."""
