@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.failures import RunError
 from finetune_trainer.model import activation_memory, precision
+from finetune_trainer.model.tuning import adapters
 
 _OF_MODEL = frozenset(("disable_gradient_checkpointing", "use_reentrant_gc", "use_unsloth_gc"))
 _OF_TRAINING = frozenset(("gradient_checkpointing", "gradient_checkpointing_kwargs"))
@@ -36,7 +37,7 @@ def spare(cfg: TrainConfig, trained: PreTrainedModel | PeftModel, *, memory: Cal
         return
     if _may_choose(cfg, trained) and (free := memory()) is not None and activation_memory.fit(cfg, trained, free):
         return
-    model = cast("PreTrainedModel", trained.get_base_model()) if isinstance(trained, PeftModel) else trained
+    model = cast("PreTrainedModel", adapters.beneath(trained))
     if not model.supports_gradient_checkpointing:
         raise RunError(
             f"disable_gradient_checkpointing: a model of type {model.config.model_type} knows no gradient "

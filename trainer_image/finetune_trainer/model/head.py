@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from finetune_trainer.model.tuning import adapters
+
 
 class NarrowHead:
     """Lets the hidden states of chosen places alone into a model's output layer."""
@@ -44,8 +46,8 @@ class NarrowHead:
         return (inputs[0][self._where][None], *inputs[1:])
 
 
-def narrow_head(model: Any) -> NarrowHead | None:  # noqa: ANN401 - any model, under an adapter or not
-    """A model's, not wrapped yet; None where it does not say which layer that is."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+def narrow_head(model: nn.Module) -> NarrowHead | None:
+    """A model's, not wrapped yet, under an adapter or not; None where it does not say which layer that is."""
+    base = adapters.beneath(model)
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     return None if head is None else NarrowHead(head)

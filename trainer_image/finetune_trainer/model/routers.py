@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.failures import RunError
+from finetune_trainer.model.tuning import adapters
 
 COEFFICIENTS = ("router_aux_loss_coef", "aux_loss_coef", "aux_loss_alpha")
 """What configurations call it: most, jetmoe, deepseek's own code."""
@@ -43,9 +43,9 @@ def check(cfg: TrainConfig, model: PreTrainedModel) -> None:
         raise _unbalanced(model.config)
 
 
-def coefficient(model: Any) -> float | None:  # noqa: ANN401 - any model, wrapped or not
+def coefficient(model: nn.Module) -> float | None:
     """By what the model multiplies the balancing loss that it adds to its own; None if it adds none."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = adapters.beneath(model)
     for holder in (base, getattr(base, "model", None)):
         for name in COEFFICIENTS:
             found = getattr(holder, name, None)

@@ -24,6 +24,7 @@ from transformers.utils.hub import cached_file
 
 from finetune_trainer.config.model import ModelGroup
 from finetune_trainer.failures import RunError
+from finetune_trainer.model.tuning import adapters
 
 FILE = "value_head.safetensors"
 PREFIX = "v_head."
@@ -121,8 +122,8 @@ def save(weights: Weights, folder: Path) -> None:
 
 def values_only(model: Valued) -> dict[str, Any]:
     """Arguments for a forward whose logits nobody wants: they are computed for one token where the model can."""
-    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    few = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
+    forward = inspect.signature(adapters.beneath(model).forward).parameters
+    few = {"logits_to_keep": 1} if "logits_to_keep" in forward else {}
     return {"output_hidden_states": True, "use_cache": False, **few}
 
 

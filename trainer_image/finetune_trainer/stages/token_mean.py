@@ -15,6 +15,7 @@ from finetune_trainer.distributed import World
 from finetune_trainer.examples import IGNORE_INDEX
 from finetune_trainer.losses import tokens
 from finetune_trainer.model import head, routers
+from finetune_trainer.model.tuning import adapters
 from finetune_trainer.stages.objective import Meter
 
 TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -121,11 +122,10 @@ class TokenMean:
 
 def accepts_items(model: nn.Module) -> bool:
     """Whether the model's forward takes `num_items_in_batch` and hands it to its loss, as transformers' own do."""
-    wrapped: Any = model
-    unwrapped = wrapped.get_base_model() if hasattr(model, "get_base_model") else wrapped
-    if hasattr(unwrapped, "accepts_loss_kwargs"):
-        return bool(unwrapped.accepts_loss_kwargs)
-    parameters = inspect.signature(unwrapped.forward).parameters.values()
+    base = adapters.beneath(model)
+    if hasattr(base, "accepts_loss_kwargs"):
+        return bool(base.accepts_loss_kwargs)
+    parameters = inspect.signature(base.forward).parameters.values()
     return any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 

@@ -71,7 +71,7 @@ class GlobalTrainer(EvaluatingTrainer):
         self._passes = 1  # steps of the optimiser in what transformers takes for one
         self._ledger = Ledger()
         self._place = (0, 0)
-        self.add_callback(_Course(self))
+        self.add_callback(_Epochs(self))
         if parts.arguments.fsdp:
             self.add_callback(distributed_fsdp.InPieces())
         self.remove_callback(PrinterCallback)  # progress.screen speaks
@@ -203,18 +203,18 @@ class GlobalTrainer(EvaluatingTrainer):
             LossNotFinite: on every rank alike.
         """
         if "train_loss" in logs:
-            self.stop_if_ruined()
+            self._stop_if_ruined()
             mean = self._losses.over_run(self.state.log_history, self.state.global_step, self._world)
             logs["train_loss"] = logs["train_loss"] if mean is None else mean
         if "loss" in logs:
-            self.stop_if_ruined()
+            self._stop_if_ruined()
             logs["loss"] = self._losses.take(self.state.global_step, self._world)
             logs.update(self.objective.meter.take(self._world))
         if self._tells_tokens:
             logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen
         super().log(logs, start_time)
 
-    def stop_if_ruined(self) -> None:
+    def _stop_if_ruined(self) -> None:
         """Look at every loss so far.
 
         Raises:
@@ -238,7 +238,7 @@ class GlobalTrainer(EvaluatingTrainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - as transformers has it
         step = self.state.global_step
-        self.stop_if_ruined()
+        self._stop_if_ruined()
         self._stop_if_weights_are()
         self._keeper.open(step)
         super()._save_checkpoint(model, trial)
@@ -260,10 +260,8 @@ class GlobalTrainer(EvaluatingTrainer):
             self.objective.prepare(model, [self._prepare_inputs(dict(batch)) for batch in batches], self._world)
 
 
-class _Course(TrainerCallback):
-    """Tells the trainer the epoch before its batches are drawn (resumed runs begin in the middle of one), and the end,
-    before anything is saved.
-    """
+class _Epochs(TrainerCallback):
+    """Tells the trainer the epoch before its batches are drawn: resumed runs begin in the middle of one."""
 
     def __init__(self, trainer: GlobalTrainer) -> None:
         self._trainer = trainer
@@ -277,13 +275,3 @@ class _Course(TrainerCallback):
     ) -> None:
         """Before the epoch's first batch."""
         self._trainer.begin_epoch(state.global_step)
-
-    def on_train_end(
-        self,
-        args: TrainingArguments,  # noqa: ARG002 - transformers passes it
-        state: TrainerState,  # noqa: ARG002 - transformers passes it
-        control: TrainerControl,  # noqa: ARG002 - transformers passes it
-        **kwargs: Any,  # noqa: ANN401, ARG002 - transformers passes it
-    ) -> None:
-        """After the last step: what nobody has logged yet."""
-        self._trainer.stop_if_ruined()

@@ -41,6 +41,11 @@ def attach(
     return _go_on(cfg, model, given[-1])
 
 
+def beneath(model: Any) -> Any:  # noqa: ANN401 - any model, also one whose code came along
+    """What an adapter was put over; the model itself where there is none."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def merge(model: PreTrainedModel, adapter: str, group: ModelGroup, *, key: str = _KEY) -> PreTrainedModel:
     """The base with the adapter's change added to its weights.
 
