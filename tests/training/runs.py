@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -87,6 +88,11 @@ class Workspace:
         )
         assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done
+
+    def leave_checkpoint(self, name: str, *, of: str, step: int) -> Path:
+        """What a killed run leaves for one that goes on: the checkpoint of another, and nothing after it."""
+        folder = self.output(name) / f"checkpoint-{step}"
+        return Path(shutil.copytree(self.output(of) / folder.name, folder))
 
     def losses(self, name: str) -> dict[int, float]:
         """Step -> loss, unrounded, from a run's trainer_log.jsonl."""

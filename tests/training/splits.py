@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,8 +32,7 @@ def train_split(workspace: Workspace, method: str, split: str, changes: Mapping[
     ranks, differently = SPLITS[split]
     name = f"{method}-{split}"
     if split == "resumed":
-        checkpoint = workspace.output(name) / "checkpoint-10"
-        shutil.copytree(workspace.output(f"{method}-8x1") / checkpoint.name, checkpoint)
+        workspace.leave_checkpoint(name, of=f"{method}-8x1", step=10)
     workspace.run(workspace.config(name, {**changes, **differently}), ranks=ranks)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,7 @@ def test_a_stream_ends_after_max_steps_and_is_counted(streamed: Workspace) -> No
 
 
 def test_a_stream_goes_on_where_it_stopped(streamed: Workspace) -> None:
-    checkpoint = streamed.output("stream-resumed") / "checkpoint-20"  # in the second pass over the rows
-    shutil.copytree(streamed.output("streamed") / checkpoint.name, checkpoint)
+    streamed.leave_checkpoint("stream-resumed", of="streamed", step=20)  # in the second pass over the rows
     streamed.run(streamed.config("stream-resumed", STREAMED))
     expected = {step: loss for step, loss in streamed.losses("streamed").items() if step > 20}
     assert close(streamed.losses("stream-resumed"), expected)

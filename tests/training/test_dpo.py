@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
 import pytest
@@ -50,8 +49,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     whole = [workspace.config(f"{name}-8x1", {**said, **evaluated(name)}) for name, said in METHODS.items()]
     workspace.run(*whole, *[workspace.config(f"{name}-1x8", {**METHODS[name], **accumulated}) for name in METHODS])
     for name in SPLIT_FURTHER:
-        begun = workspace.output(f"{name}-resumed") / "checkpoint-10"
-        shutil.copytree(workspace.output(f"{name}-8x1") / begun.name, begun)
+        workspace.leave_checkpoint(f"{name}-resumed", of=f"{name}-8x1", step=10)
     workspace.run(*[workspace.config(f"{name}-resumed", said) for name, said in SPLIT_FURTHER.items()])
     return workspace
 

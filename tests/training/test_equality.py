@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,7 +120,7 @@ def test_two_ranks(workspace: Workspace, reference: dict[int, float], name: str,
 
 
 def test_resumed_in_the_middle_of_an_epoch(workspace: Workspace, reference: dict[int, float]) -> None:
-    copy_checkpoint(workspace, "8x1", "resumed", step=10)
+    workspace.leave_checkpoint("resumed", of="8x1", step=10)
     workspace.run(workspace.config("resumed", {}))
     losses = workspace.losses("resumed")
     assert min(losses) == 11, "the first ten steps were not done again"
@@ -148,7 +146,7 @@ def test_a_resumed_runs_mean_loss_is_that_of_all_its_steps(workspace: Workspace,
 def test_resumed_on_two_ranks_in_the_second_epoch(workspace: Workspace, reference: dict[int, float]) -> None:
     if not (workspace.output("zero3") / "checkpoint-30").exists():
         workspace.run(workspace.config("zero3", {**TWO_BY_TWO, "deepspeed": "zero3"}), ranks=2)
-    copy_checkpoint(workspace, "zero3", "zero3-resumed", step=30)
+    workspace.leave_checkpoint("zero3-resumed", of="zero3", step=30)
     workspace.run(workspace.config("zero3-resumed", {**TWO_BY_TWO, "deepspeed": "zero3"}), ranks=2)
     assert_equal(workspace.losses("zero3-resumed"), reference, first=31)
 
@@ -172,10 +170,3 @@ def test_what_a_sharded_run_saves_is_the_whole_model(workspace: Workspace) -> No
     learned = [weight for name, weight in adapted.named_parameters() if "lora_B" in name]
     assert len(learned) == 14
     assert all(weight.abs().max().item() > 0 for weight in learned)
-
-
-def copy_checkpoint(workspace: Workspace, source: str, target: str, *, step: int) -> Path:
-    """What a killed run leaves: its checkpoint, and nothing after it."""
-    folder = workspace.output(target) / f"checkpoint-{step}"
-    shutil.copytree(workspace.output(source) / folder.name, folder)
-    return folder

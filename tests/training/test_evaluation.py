@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -148,8 +147,7 @@ def test_a_run_that_gets_no_better_ends(workspace: Workspace) -> None:
 def test_patience_is_remembered_when_a_run_goes_on(workspace: Workspace) -> None:
     """Evaluations at 4 and 6 are worse than the one at 2; forgetful, the resumed run would end at 8."""
     assert max(workspace.losses("patient")) == 6
-    left = workspace.output("patient") / "checkpoint-4"
-    shutil.copytree(left, workspace.output("patient-resumed") / left.name)
+    workspace.leave_checkpoint("patient-resumed", of="patient", step=4)
     workspace.run(workspace.config("patient-resumed", PATIENT))
     assert sorted(workspace.losses("patient-resumed")) == [5, 6]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -24,7 +22,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made.run(made.config("whole", ROWS), made.config("lora-whole", {**ROWS, **LORA}))
     made.run(made.config("fsdp", SHARED), ranks=2)
     made.run(made.config("lora-fsdp", {**SHARED, **LORA}), ranks=2)
-    shutil.copytree(made.output("fsdp") / "checkpoint-4", made.output("resumed") / "checkpoint-4")
+    made.leave_checkpoint("resumed", of="fsdp", step=4)
     made.run(made.config("resumed", SHARED), ranks=2)
     return made
 

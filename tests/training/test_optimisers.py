@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import pytest
@@ -42,7 +41,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     done = made.run(*(made.config(name, {**COMMON, **changes}) for name, changes in RUNS.items()))
     (made.folder / "said").write_text(done.stdout, encoding="utf-8")
     for name in RESUMED:
-        shutil.copytree(made.output(name) / "checkpoint-4", made.output(f"{name}-resumed") / "checkpoint-4")
+        made.leave_checkpoint(f"{name}-resumed", of=name, step=4)
     made.run(*(made.config(f"{name}-resumed", {**COMMON, **RUNS[name]}) for name in RESUMED))
     return made
 

@@ -9,6 +9,7 @@ from finetune_trainer.cli.verb import TrainingVerb
 
 if TYPE_CHECKING:
     from finetune_trainer.chat import Asked
+    from finetune_trainer.config import TrainConfig
 
 _LOOKED_AT = frozenset(
     ("model_name_or_path", "adapter_name_or_path", "template", "trust_remote_code", "infer_backend")
@@ -30,12 +31,13 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     """Raises ValueError: the YAML is wrong, or the model cannot be loaded."""
+    cfg = _described(arguments.model)
     from finetune_trainer import quiet
 
     quiet.hush()  # peft's import already talks
     from finetune_trainer import chat
 
-    asked = _asked(arguments)
+    asked = _asked(arguments, cfg)
     if arguments.prompt is None:
         chat.talk(asked, max_new_tokens=arguments.max_new_tokens)
         return 0
@@ -43,26 +45,34 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-def _asked(arguments: Namespace) -> Asked:
+def _described(model: str) -> TrainConfig | None:
+    """The keys of the YAML that is named; None: a model is. Asked before torch is imported.
+
+    Raises:
+        ValueError: it says what nobody looks at, or names two adapters.
+    """
+    if not model.endswith((".yaml", ".yml", ".json")):
+        return None
+    from finetune_trainer import config
+
+    cfg = config.load(model, complete=False)
+    unused = [name for name in config.dump(cfg) if name not in _LOOKED_AT]
+    if unused:
+        raise ValueError(f"{model}: {', '.join(unused)}: finetune chat does not look at that; leave it out")
+    if len(cfg.model.adapter_name_or_path) > 1:
+        raise ValueError(f"{model}: adapter_name_or_path: one adapter can be talked to; merge them: finetune export")
+    return cfg
+
+
+def _asked(arguments: Namespace, cfg: TrainConfig | None) -> Asked:
     """What the command line says, over what the YAML says that it names."""
     from finetune_trainer.chat import Asked
 
-    if not arguments.model.endswith((".yaml", ".yml", ".json")):
+    if cfg is None:
         return Asked(model=arguments.model, adapter=arguments.adapter, template=arguments.template)
-    from finetune_trainer import config
-
-    cfg = config.load(arguments.model, complete=False)
-    unused = [name for name in config.dump(cfg) if name not in _LOOKED_AT]
-    if unused:
-        raise ValueError(f"{arguments.model}: {', '.join(unused)}: finetune chat does not look at that; leave it out")
-    adapters = cfg.model.adapter_name_or_path
-    if len(adapters) > 1:
-        raise ValueError(
-            f"{arguments.model}: adapter_name_or_path: one adapter can be talked to; merge them: finetune export"
-        )
     return Asked(
         model=str(cfg.model.model_name_or_path),
-        adapter=arguments.adapter or (adapters[0] if adapters else None),
+        adapter=arguments.adapter or next(iter(cfg.model.adapter_name_or_path), None),
         template=arguments.template or cfg.data.template,
         trust_remote_code=cfg.model.trust_remote_code,
     )
