@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
+PARALLEL := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
 .PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train parity keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
 
@@ -9,13 +10,13 @@ quickstart: environment     ## train SmolLM2 on this machine and ask it who it i
 	$(RUN) dev/quickstart.py
 
 test: check                 ## everything that a change needs, the cluster tests among them
-	$(PYTEST) -m "not slow and not cluster and not train"
-	$(PYTEST) -m "train and not slow" -n 2 --dist loadfile --durations 20
+	$(PARALLEL) -m "not slow and not cluster and not train"
+	$(PARALLEL) -m "train and not slow" --durations 20
 	$(RUN) -m tests.cluster.harness build
 	$(PYTEST) -m "cluster and not slow"
 
-test-fast: check            ## without a cluster and without training: under three minutes
-	$(PYTEST) -m "not slow and not cluster and not train"
+test-fast: check            ## without a cluster and without training: under four minutes
+	$(PARALLEL) -m "not slow and not cluster and not train"
 
 test-full: check            ## and what is slow: real images, chaos, scale
 	$(RUN) -m tests.cluster.harness build
