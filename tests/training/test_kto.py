@@ -85,6 +85,7 @@ def test_every_split_is_the_same_training(workspace: Workspace, split: str) -> N
     assert max(abs(one - other) for one, other in zip(whole, part, strict=True)) < 10 * TOLERANCE, first
 
 
+@pytest.mark.slow  # a minute; dpo's adapter is split in every run of the tests
 def test_an_adapter_on_two_ranks_resumed(workspace: Workspace) -> None:
     """With the plain loss on liked answers, whose number differs from rank to rank."""
     train_split(workspace, "kto-lora", "zero3", LORA)

@@ -108,6 +108,7 @@ def test_every_split_is_the_same_training(workspace: Workspace, split: str) -> N
     assert_same(workspace, "rm", split)
 
 
+@pytest.mark.slow  # a minute; dpo's adapter is split in every run of the tests
 def test_an_adapter_on_two_ranks_and_resumed(workspace: Workspace) -> None:
     train_split(workspace, "rm-lora", "zero3", LORA)
     assert_same(workspace, "rm-lora", "zero3")
