@@ -62,6 +62,7 @@ ROOMS = {
     "trainer.quiet": "datasets torch transformers",
     "trainer.imports": "trainer.config",
     "trainer.memory": "psutil torch",
+    "trainer.allocator": "",
     "trainer.context": "trainer.config trainer.records",
     "trainer.failures": "trainer.atomic trainer.context trainer.records",
     "trainer.distributed": "deepspeed torch trainer.context trainer.failures",
@@ -79,8 +80,8 @@ ROOMS = {
     "trainer.progress": "rich transformers trainer.atomic trainer.context trainer.distributed trainer.records",
     "trainer.artifacts": "matplotlib torch transformers yaml trainer.atomic trainer.config trainer.context"
     " trainer.data trainer.distributed trainer.progress trainer.records",
-    "trainer.train": "transformers trainer.artifacts trainer.checkpoints trainer.collate trainer.config"
-    " trainer.context trainer.data trainer.distributed trainer.failures trainer.imports trainer.memory"
+    "trainer.train": "transformers trainer.allocator trainer.artifacts trainer.checkpoints trainer.collate"
+    " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports trainer.memory"
     " trainer.model trainer.optimisers trainer.profilers trainer.progress trainer.quiet trainer.records"
     " trainer.saved_template trainer.stages trainer.stopping trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",

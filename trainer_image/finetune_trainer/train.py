@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 from transformers.trainer_pt_utils import get_model_param_count
 
 from finetune_trainer import (
+    allocator,
     artifacts,
     checkpoints,
     data,
@@ -163,6 +164,8 @@ def _build(
         counts=places if cfg.training.include_num_input_tokens_seen in (True, "all") else tokens,
         tells_tokens=cfg.training.include_num_input_tokens_seen not in (False, "no"),
     )
+    if args.device.type == "cpu" and not model.is_spared(parts.model):
+        allocator.keep_freed()
     _tell_model(cfg, parts, reporter)
     return stages.build(cfg, parts)
 
