@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 from pathlib import Path
+from typing import Any
 
 import transformers
 from transformers import TrainerCallback
@@ -69,13 +70,13 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     resume = _resume_from(cfg, context, world) if cfg.training.do_train else None
     keeper.claim()
     trainer = _build(cfg, context, keeper, reporter, stopping)
-    imports.settle()
     reporter.say(_summary(cfg, trainer, world, resume))
     if not context.is_job:
         stopping.listen()
     result = RunResult(result="succeeded", step=0)
     metrics: dict[str, float] = {}
     if cfg.training.do_train:
+        trainer.add_callback(_Settling())
         outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         if stopping.stopped:
             trackers.finish(trainer.callback_handler.callbacks)
@@ -91,6 +92,8 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
             checkpoint_step=keeper.last_step,
             train_loss=outcome.metrics["train_loss"],
         )
+    else:
+        imports.settle()
     metrics |= artifacts.evaluate(trainer)
     if cfg.training.do_predict:
         metrics |= _predict(cfg, trainer, world)
@@ -99,6 +102,20 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     trackers.finish(trainer.callback_handler.callbacks)
     artifacts.complete(context, world, result)
     return result
+
+
+class _Settling(TrainerCallback):
+    """Ends the haste of the imports after accelerate's own collection of garbage, or there were two: half a second."""
+
+    def on_train_begin(
+        self,
+        args: transformers.TrainingArguments,  # noqa: ARG002 - transformers passes it
+        state: transformers.TrainerState,  # noqa: ARG002 - transformers passes it
+        control: transformers.TrainerControl,  # noqa: ARG002 - transformers passes it
+        **kwargs: Any,  # noqa: ANN401, ARG002 - transformers passes it
+    ) -> None:
+        """Before the first step."""
+        imports.settle()
 
 
 def _patience(cfg: TrainConfig) -> list[transformers.TrainerCallback]:
