@@ -95,11 +95,22 @@ class Job:
 
     def kill_container(self, pod: str) -> None:
         """SIGKILL for every process of a pod, from outside, as a kernel or a power cut would."""
+        for process in self._processes(pod):
+            os.kill(int(process.name), signal.SIGKILL)
+
+    def freeze_rank(self, pod: str) -> None:
+        """SIGSTOP for a pod's rank: it neither ends nor moves, and no other rank notices but by waiting."""
+        ranks = [one for one in self._processes(pod) if b"--in-job" in (one / "cmdline").read_bytes().split(b"\0")]
+        ranks = [one for one in ranks if b"torch.distributed.run" not in (one / "cmdline").read_bytes()]
+        assert len(ranks) == 1, f"{len(ranks)} ranks in {pod}"
+        os.kill(int(ranks[0].name), signal.SIGSTOP)
+
+    def _processes(self, pod: str) -> list[Path]:
+        """Folders in /proc of a pod's processes on this machine."""
         uid = self.pods()[pod]["metadata"]["uid"]
-        pids = [path for path in Path("/proc").glob("[0-9]*") if uid in _cgroups(path)]
-        assert pids, f"no process of {pod} on this machine"
-        for path in pids:
-            os.kill(int(path.name), signal.SIGKILL)
+        found = [path for path in Path("/proc").glob("[0-9]*") if uid in _cgroups(path)]
+        assert found, f"no process of {pod} on this machine"
+        return found
 
 
 def _cgroups(process: Path) -> str:

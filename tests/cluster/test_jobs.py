@@ -76,6 +76,23 @@ def test_a_dead_worker_starts_all_ranks_again_from_the_checkpoint(
     assert_same(jobs.losses(jobs.output(inputs, job)), unbroken)
 
 
+def test_a_frozen_rank_is_named_with_what_it_was_doing(
+    machine_cluster: Cluster, namespace: str, inputs: Path, unbroken: dict[int, float]
+) -> None:
+    policy = {"maxAttempts": 3, "hangTimeoutSeconds": 15, "terminationGracePeriodSeconds": 60}
+    job = jobs.submit(machine_cluster, namespace, jobs.tiny("frozen", training=LONG, runPolicy=policy))
+    job.until_checkpoint()
+    node = job.pods()["frozen-1-worker-0"]["spec"]["nodeName"]
+    job.freeze_rank("frozen-1-worker-0")
+    second = job.until("attempt 2", lambda status: status.get("attempt") == 2)
+    first = second["attempts"][0]
+    assert (first["reason"], first["rank"], first["node"]) == ("RankStopped", 1, node)
+    job.until_state("Succeeded")
+    found = jobs.output(inputs, job)
+    assert "rank 1 (stopped)\nThread" in (found / ".finetune" / "stacks-1-1.txt").read_text()
+    assert_same(jobs.losses(found), unbroken)
+
+
 def test_a_deleted_pod_ends_the_attempt_of_all_ranks(
     machine_cluster: Cluster, namespace: str, inputs: Path, unbroken: dict[int, float]
 ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from finetune_trainer import atomic, records
 from finetune_trainer.context import RunContext
-from finetune_trainer.records import Heartbeat, RankError
+from finetune_trainer.records import PEER_LOST, Heartbeat, RankError
 
 
 class RunError(ValueError):
@@ -86,7 +86,7 @@ class Verdict:
     """Whether the user can mend it: the message is enough, a traceback would only hide it."""
 
 
-PEER_LOST = re.compile(
+_CONNECTION_LOST = re.compile(
     r"Connection closed by peer|Connection reset by peer|Connection refused|connectFullMesh failed|Broken pipe"
     r"|Timed out waiting|NCCL (error|WARN)|ncclRemoteError|ncclSystemError|Socket (closed|Timeout)|\[?gloo\b",
     re.IGNORECASE,
@@ -104,8 +104,9 @@ def judge(error: BaseException) -> Verdict:
     for room_error, reason in _ROOMS.items():
         if room_error in names:
             return Verdict(reason=reason, retryable=False, users=True)
-    if "DistError" in names or (isinstance(error, RuntimeError | ConnectionError) and PEER_LOST.search(str(error))):
-        return Verdict(reason="PeerLost", retryable=True, users=False)
+    connection = isinstance(error, RuntimeError | ConnectionError)
+    if "DistError" in names or (connection and _CONNECTION_LOST.search(str(error))):
+        return Verdict(reason=PEER_LOST, retryable=True, users=False)
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names or OUT_OF_MEMORY.search(str(error)):
         return Verdict(reason="OutOfMemory", retryable=False, users=False)
     return Verdict(reason="Crashed", retryable=True, users=False)

@@ -43,8 +43,18 @@ STATE_DIR = ".finetune"
 FENCE_FILE = "fence.json"
 COMPLETION_FILE = "complete.json"
 OUTCOME_FILE = "outcome-{attempt}-{node_rank}.json"
+STACKS_FILE = "stacks-{attempt}-{node_rank}.txt"
+"""What every rank of a node was doing when it hung."""
 CHECKPOINT_MARK = "finetune.json"
 """Written last into checkpoint-N/: without it the checkpoint is not complete."""
+
+# Reasons that the operator weighs: the same trouble has another name on each node.
+PEER_LOST = "PeerLost"
+"""A rank saw another one disappear: true, but never the cause."""
+HANG = "Hang"
+"""A rank stands still; perhaps it only waits for one on another node."""
+RANK_STOPPED = "RankStopped"
+"""A rank stands still because somebody stopped its process: the cause."""
 
 TERMINATION_LIMIT = 4096
 """Bytes of a termination message that the kubelet keeps."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from finetune_operator.observe import Frozen, ObservedAttempt, ObservedPod
 from finetune_operator.spec import FineTuneJob
-from finetune_trainer.records import Outcome
+from finetune_trainer.records import HANG, PEER_LOST, Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,12 +190,17 @@ def _ended_badly(pod: ObservedPod) -> bool:
     return pod.terminated is not None and (pod.exit_code != 0 or pod.phase == "Failed")
 
 
-def _knows_least(pod: ObservedPod) -> tuple[bool, bool, bool, int]:
-    """Sort key: a record with a cause first, then the kubelet's word, then ranks that lost their peer or stopped."""
+def _knows_least(pod: ObservedPod) -> tuple[bool, bool, bool, bool, int, int]:
+    """Sort key: a record with a cause first, then the kubelet's word, then who hung, who lost a peer, who was stopped.
+
+    Of nodes that hang the one that is furthest behind: the others wait for it.
+    """
     outcome = pod.outcome
-    lost_peer = outcome is not None and outcome.reason == "PeerLost"
+    reason = outcome.reason if outcome is not None else None
     stopped = outcome is not None and outcome.result == "stopped"
-    return (stopped, lost_peer, outcome is None and pod.terminated != "OOMKilled", pod.node_rank)
+    behind = outcome.step or 0 if outcome is not None and reason == HANG else 0
+    silent = outcome is None and pod.terminated != "OOMKilled"
+    return (stopped, reason == PEER_LOST, reason == HANG, silent, behind, pod.node_rank)
 
 
 def _word(reason: str) -> str:

@@ -143,7 +143,9 @@ class RunPolicy(Part):
         default=None, description="Longest time from the first admission to the end, without time in a queue."
     )
     hang_timeout_seconds: Seconds = Field(
-        default=1800, description="A rank that makes no step for this long has failed; 0 never."
+        default=1800,
+        description="A rank that makes no step for this long has failed: three times as long for the first step, twice "
+        "for an evaluation, four times for a checkpoint; 0 never.",
     )
     termination_grace_period_seconds: Seconds = Field(
         default=600, description="Time to save a checkpoint between SIGTERM and SIGKILL."

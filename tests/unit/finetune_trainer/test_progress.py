@@ -70,6 +70,27 @@ def test_rank_0_tells_the_progress_and_every_rank_is_alive(tmp_path: Path) -> No
     assert not list(tmp_path.glob(".*")), "no drafts are left"
 
 
+def test_a_checkpoint_is_a_phase_of_its_own(tmp_path: Path) -> None:
+    """It may take far longer than a step, and the supervisor must not take that for a hang."""
+    context = RunContext(output_dir=tmp_path, run_dir=tmp_path, place=Place())
+    reporter, state = Reporter(context, World()), TrainerState(max_steps=4, global_step=1)
+    args = TrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True)
+
+    def phase() -> str:
+        return Heartbeat.from_json((tmp_path / "heartbeat-0.json").read_text()).phase
+
+    reporter.on_step_end(args, state, TrainerControl(should_save=True))
+    assert phase() == "saving"
+    reporter.on_save(args, state, TrainerControl())
+    assert phase() == "training"
+    both = TrainerControl(should_save=True, should_evaluate=True)
+    reporter.on_step_end(args, state, both)
+    reporter.on_prediction_step(args, state, both)
+    assert phase() == "evaluating"
+    reporter.on_evaluate(args, state, TrainerControl(should_save=True))
+    assert phase() == "saving"
+
+
 def test_the_last_step_is_always_logged(tmp_path: Path) -> None:
     reporter = Reporter(RunContext(output_dir=tmp_path, place=Place()), World(rank=1))
     args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)

@@ -41,7 +41,9 @@ def _run(arguments: Namespace) -> int:
 def _in_job(environment: Mapping[str, str]) -> int:
     """One rank: everything that goes wrong from here on is told in error-<rank>.json."""
     from finetune_trainer import config, context, failures, records
+    from finetune_trainer.supervise import stacks
 
+    stacks.permit()
     folder = Path(environment.get(records.ENV_CONFIG_DIR, records.CONFIG_DIR))
     run = records.RunSpec.from_json((folder / records.RUN_FILE).read_text(encoding="utf-8"))
     job = context.of_job(run, environment)

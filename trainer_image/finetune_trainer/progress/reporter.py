@@ -84,7 +84,20 @@ class Reporter(TrainerCallback):
         self._screen.step(self._progress(), self._told)
         if state.global_step >= state.max_steps:
             control.should_log = True
+        self._expect_save(control)
         return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """An epoch has ended; perhaps a checkpoint is next."""
+        self._expect_save(control)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The evaluation is over; perhaps a checkpoint is next."""
+        self._expect_save(control)
 
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -122,14 +135,18 @@ class Reporter(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint is complete: the commit came before this call."""
         self._checkpoint_step = state.global_step
-        self.beat()
-        self._write_progress()
+        self.phase("training")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Training has ended."""
         self._screen.close()
+
+    def _expect_save(self, control: TrainerControl) -> None:
+        """A checkpoint may take far longer than a step."""
+        if control.should_save and not control.should_evaluate:
+            self.phase("saving")
 
     def _progress(self) -> Progress:
         training = self._phase not in ("starting", "data", "model")

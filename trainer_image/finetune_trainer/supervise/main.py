@@ -10,7 +10,7 @@ from pathlib import Path
 
 from finetune_trainer import records
 from finetune_trainer.records import Outcome, RunSpec
-from finetune_trainer.supervise import launch, memory, outcome, preflight, report
+from finetune_trainer.supervise import launch, memory, outcome, preflight, report, stacks
 from finetune_trainer.supervise.launch import Place, Pod
 from finetune_trainer.supervise.outcome import Ended, Identity, Refused
 from finetune_trainer.supervise.post import Poster
@@ -45,6 +45,7 @@ def supervise(environment: Mapping[str, str], *, command: Command = launch.comma
             return _tell(outcome.refused(refusal, who), pod, run)
         poster = _poster(run, where, pod)
         ended = _attend(run, where, pod, wait, _started(run, where, pod, command, environment))
+        report.keep_stacks(ended.stacks, pod.attempt, where.node_rank, Path(run.output_dir))
         code = _tell(outcome.judge(ended, who), pod, run)
         if poster is not None:
             poster.close()
@@ -85,6 +86,7 @@ def _attend(run: RunSpec, where: Place, pod: Pod, wait: Wait, launcher: Launcher
         timeout=run.hang_timeout_seconds,
     )
     stopping, stall = _until_end(launcher, watch, wait, pod, run.grace_seconds)
+    found = stacks.take(launcher.below()) if stall else ()
     exit_code = launcher.kill()
     return Ended(
         launcher=run.launcher,
@@ -92,6 +94,7 @@ def _attend(run: RunSpec, where: Place, pod: Pod, wait: Wait, launcher: Launcher
         result=report.result(pod.run_dir),
         errors=report.errors(pod.run_dir),
         stall=stall,
+        stacks=found,
         stop_asked=stopping is not None,
         out_of_memory=memory.kills() > killed_before,
         step=watch.step,

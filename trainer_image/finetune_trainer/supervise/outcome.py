@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from finetune_trainer.records import Outcome, Progress, RankError, Result, RunResult
+from finetune_trainer.records import (
+    HANG,
+    PEER_LOST,
+    RANK_STOPPED,
+    STACKS_FILE,
+    STATE_DIR,
+    Outcome,
+    Progress,
+    RankError,
+    Result,
+    RunResult,
+)
+from finetune_trainer.supervise.stacks import RankStacks
 from finetune_trainer.supervise.watch import Stall
 
 EXIT_CODES: dict[Result, int] = {"succeeded": 0, "stopped": 143, "failed": 1}
-PEER_LOST = "PeerLost"
-"""A rank saw another one disappear: true, but never the cause."""
 LOG_LINES = 40
 _TORCHRUN = re.compile(r"[WE]\d{4} .*torch/distributed/elastic/multiprocessing/api\.py:")
 
@@ -45,6 +56,8 @@ class Ended:
     errors: tuple[RankError, ...]
     """In the order in which they were written."""
     stall: Stall | None
+    stacks: tuple[RankStacks, ...]
+    """Of this node's ranks, taken when one of them stood still."""
     stop_asked: bool
     out_of_memory: bool
     """The kernel killed a process of this pod for memory."""
@@ -77,7 +90,7 @@ def judge(ended: Ended, who: Identity) -> Outcome:
     if ended.result is not None:
         return _of_result(known, ended.result)
     if ended.stall is not None:
-        return _of_stall(known, ended.stall)
+        return _of_stall(known, ended.stall, ended.stacks)
     if ended.stop_asked:
         message = "stopped on request before the ranks could save a checkpoint"
         return replace(known, result="stopped", reason="Stopped", message=message)
@@ -127,12 +140,22 @@ def _of_result(known: Outcome, result: RunResult) -> Outcome:
     )
 
 
-def _of_stall(known: Outcome, stall: Stall) -> Outcome:
-    if stall.beat_once:
-        message = f"rank {stall.rank} stands still at step {stall.step}: no heartbeat for {stall.seconds:.0f} s"
+def _of_stall(known: Outcome, stall: Stall, stacks: Sequence[RankStacks]) -> Outcome:
+    """A stopped rank is the cause, whichever was silent first: the others wait for it."""
+    stopped = next((one for one in stacks if one.is_stopped), None)
+    rank = stopped.rank if stopped else stall.rank
+    shown = next((one.main_thread for one in stacks if one.rank == rank), known.log_tail)
+    if stopped:
+        message = f"rank {rank} is stopped ({stopped.state}) at step {stall.step}, for {stall.seconds:.0f} s: SIGSTOP?"
+    elif stall.beat_once:
+        message = f"rank {rank} stands still at step {stall.step}: no heartbeat for {stall.seconds:.0f} s"
     else:
-        message = f"rank {stall.rank} gave no heartbeat in {stall.seconds:.0f} s after other ranks began to train"
-    return replace(known, reason="Hang", message=message, rank=stall.rank, step=stall.step)
+        message = f"rank {rank} gave no heartbeat in {stall.seconds:.0f} s after other ranks began to train"
+    if stacks:
+        kept = STACKS_FILE.format(attempt=known.attempt, node_rank=known.node_rank)
+        message += f"; what each rank was doing is in {STATE_DIR}/{kept}"
+    reason = RANK_STOPPED if stopped else HANG
+    return replace(known, reason=reason, message=message, rank=rank, step=stall.step, log_tail=shown)
 
 
 def _of_death(known: Outcome, ended: Ended) -> Outcome:

@@ -67,10 +67,14 @@ class Launcher:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
 
+    def below(self) -> list[psutil.Process]:
+        """The launcher and everything below it."""
+        return list(psutil.Process().children(recursive=True))
+
     def kill(self, seconds: float = 10.0) -> int:
         """SIGKILL to everything below this process, until it is gone; the launcher's exit code."""
         deadline = time.monotonic() + seconds
-        while (below := psutil.Process().children(recursive=True)) and time.monotonic() < deadline:
+        while (below := self.below()) and time.monotonic() < deadline:
             for process in below:
                 with suppress(psutil.Error):
                     process.kill()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from finetune_trainer import atomic, records
 from finetune_trainer.records import Outcome, Progress, RankError, Record, RunResult
+from finetune_trainer.supervise import stacks
+from finetune_trainer.supervise.stacks import RankStacks
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +43,19 @@ def write(outcome: Outcome, termination_log: Path | None, output_dir: Path | Non
         _try(atomic.write, output_dir / records.STATE_DIR / name, outcome.to_json())
 
 
+def keep_stacks(found: Sequence[RankStacks], attempt: int, node_rank: int, output_dir: Path) -> None:
+    """What the ranks of a node that hung were doing, on the volume."""
+    if found:
+        name = records.STACKS_FILE.format(attempt=attempt, node_rank=node_rank)
+        _try(atomic.write, output_dir / records.STATE_DIR / name, stacks.text(found))
+
+
 def _try(write: Callable[[Path, str], object], file: Path, text: str) -> None:
     """Write a file; the kubelet's is a mount of its own, so it cannot be replaced by a rename."""
     try:
         write(file, text)
     except OSError as error:
-        log.warning("the outcome was not written to %s: %s", file, error.strerror)
+        log.warning("nothing was written to %s: %s", file, error.strerror)
 
 
 def _read(kind: type[_R], file: Path) -> _R | None:

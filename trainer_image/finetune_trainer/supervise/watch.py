@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_trainer import records
-from finetune_trainer.records import Heartbeat
+from finetune_trainer.records import Heartbeat, Phase
 
 _MOVING = ("training", "evaluating")
-"""Phases in which silence means a hang; loading, tokenising and saving may take as long as they take."""
+"""Phases that only begin when all ranks are there."""
+_PATIENCE: Mapping[Phase, float] = {"training": 1.0, "evaluating": 2.0, "saving": 4.0}
+"""How many hang timeouts a phase may be silent; loading and tokenising may take as long as they take."""
+_FIRST_STEP = 3.0
+"""Likewise of the first step: connections are made, kernels are tried or compiled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +39,7 @@ class Watch:
         self._timeout = timeout
         self._beats: dict[int, Heartbeat] = {}
         self._seen: dict[int, float] = {}
+        self._began: dict[int, int] = {}
 
     @property
     def step(self) -> int | None:
@@ -49,6 +55,8 @@ class Watch:
             beat = _read(file)
             if beat is not None and beat != self._beats.get(rank):
                 self._beats[rank], self._seen[rank] = beat, now
+                if beat.phase == "training":
+                    self._began.setdefault(rank, beat.step)
         if any(beat.phase in _MOVING for beat in self._beats.values()):
             for rank in self._files:
                 self._seen.setdefault(rank, now)
@@ -57,10 +65,18 @@ class Watch:
 
     def _stall(self, rank: int, now: float) -> Stall | None:
         beat, seconds = self._beats.get(rank), now - self._seen[rank]
-        silent_is_wrong = beat is None or beat.phase in _MOVING
-        if self._timeout <= 0 or seconds <= self._timeout or not silent_is_wrong:
+        patience = self._patience(rank, beat)
+        if self._timeout <= 0 or patience is None or seconds <= self._timeout * patience:
             return None
         return Stall(rank=rank, step=beat.step if beat else 0, seconds=seconds, beat_once=beat is not None)
+
+    def _patience(self, rank: int, beat: Heartbeat | None) -> float | None:
+        """In hang timeouts; None: for ever."""
+        if beat is None:
+            return 1.0
+        if beat.phase == "training" and beat.step == self._began[rank]:
+            return _FIRST_STEP
+        return _PATIENCE.get(beat.phase)
 
 
 def _read(file: Path) -> Heartbeat | None:

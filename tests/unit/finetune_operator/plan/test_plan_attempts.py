@@ -204,6 +204,27 @@ def test_the_cause_is_the_pod_that_knows_most() -> None:
     assert (made.record.reason, made.record.node) == ("OutOfMemory", "node1")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "blamed"),
+    [
+        ({"reason": "Hang", "step": 8}, {"reason": "Hang", "step": 7}, "node1"),
+        ({"reason": "Hang", "step": 7}, {"reason": "RankStopped", "step": 7}, "node1"),
+        ({"reason": "PeerLost"}, {"reason": "Hang", "step": 7}, "node1"),
+        ({"reason": "Hang", "step": 7}, {"reason": "Hang", "step": 7}, "node0"),
+    ],
+)
+def test_of_nodes_that_hang_the_one_that_the_others_wait_for(
+    first: dict[str, Any], second: dict[str, Any], blamed: str
+) -> None:
+    pods = [
+        pod(rank, terminated="Error", exit_code=1, outcome=outcome(node_rank=rank, **said))
+        for rank, said in enumerate((first, second))
+    ]
+    made = make(job(), seen(attempt(1, *pods, phase="Failed")))
+    assert made.record is not None
+    assert made.record.node == blamed
+
+
 def test_a_reason_that_is_no_word_does_not_reach_status() -> None:
     odd = pod(0, terminated="Error", exit_code=1, outcome=outcome(reason="not a word; " * 100))
     made = make(job(), seen(attempt(1, odd, pod(1))))

@@ -22,6 +22,7 @@ ENDED = Ended(
     result=None,
     errors=(),
     stall=None,
+    stacks=(),
     stop_asked=False,
     out_of_memory=False,
     step=3,
@@ -125,9 +126,10 @@ def beat(folder: Path, local_rank: int, step: int, phase: Phase = "training") ->
 
 def test_the_rank_that_is_furthest_behind_is_named(tmp_path: Path) -> None:
     watch = Watch(tmp_path, processes=3, first_rank=16, timeout=10)
-    for local_rank, step in enumerate((7, 6, 7)):
-        beat(tmp_path, local_rank, step)
-    assert watch.look(now=0) is None
+    for steps in ((6, 5, 6), (7, 6, 7)):
+        for local_rank, step in enumerate(steps):
+            beat(tmp_path, local_rank, step)
+        assert watch.look(now=0) is None
     assert watch.look(now=10) is None
     stall = watch.look(now=11)
     assert stall is not None
@@ -136,13 +138,28 @@ def test_the_rank_that_is_furthest_behind_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "hangs"), [("evaluating", True), ("saving", False), ("model", False), ("data", False)]
+    ("phase", "timeouts"),
+    [("training", 1), ("evaluating", 2), ("saving", 4), ("model", None), ("data", None)],
 )
-def test_only_moving_phases_hang(tmp_path: Path, phase: Phase, hangs: bool) -> None:
+def test_phases_are_waited_for_as_long_as_they_may_take(tmp_path: Path, phase: Phase, timeouts: int | None) -> None:
     watch = Watch(tmp_path, processes=1, first_rank=0, timeout=10)
-    beat(tmp_path, 0, 1, phase)
+    beat(tmp_path, 0, 0)
     watch.look(now=0)
-    assert (watch.look(now=60) is not None) == hangs
+    beat(tmp_path, 0, 1, phase)
+    assert watch.look(now=0) is None
+    if timeouts is None:
+        assert watch.look(now=1e6) is None
+    else:
+        assert watch.look(now=10 * timeouts) is None
+        assert watch.look(now=10 * timeouts + 1) is not None
+
+
+def test_the_first_step_may_take_three_times_as_long(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, processes=1, first_rank=0, timeout=10)
+    beat(tmp_path, 0, 40)
+    assert watch.look(now=0) is None
+    assert watch.look(now=30) is None
+    assert watch.look(now=31) is not None
 
 
 def test_a_hang_timeout_of_0_is_none(tmp_path: Path) -> None:
@@ -154,6 +171,8 @@ def test_a_hang_timeout_of_0_is_none(tmp_path: Path) -> None:
 
 def test_a_half_written_heartbeat_is_no_news(tmp_path: Path) -> None:
     watch = Watch(tmp_path, processes=1, first_rank=0, timeout=10)
+    beat(tmp_path, 0, 3)
+    watch.look(now=0)
     beat(tmp_path, 0, 4)
     watch.look(now=0)
     (tmp_path / "heartbeat-0.json").write_text('{"time": 1')
