@@ -144,8 +144,8 @@ class RunPolicy(Part):
     )
     hang_timeout_seconds: Seconds = Field(
         default=1800,
-        description="A rank that makes no step for this long has failed: three times as long for the first step, twice "
-        "for an evaluation, four times for a checkpoint; 0 never.",
+        description="A rank that makes no step for this long has failed: three times as long for the first step, "
+        "twice for an evaluation, four times for a checkpoint; 0 never.",
     )
     termination_grace_period_seconds: Seconds = Field(
         default=600, description="Time to save a checkpoint between SIGTERM and SIGKILL."
