@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
+from finetune_trainer import http_session
 from finetune_trainer.failures import RunError
 
 
@@ -44,15 +43,7 @@ class RewardServer:
         """
         self._url = url
         self._timeout = timeout
-        retry = Retry(
-            total=attempts - 1,
-            backoff_factor=backoff / 2,
-            status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=None,  # a score asked for twice harms nobody
-        )
-        self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+        self._session = http_session.session(attempts=attempts, backoff=backoff)
 
     def scores(self, texts: Sequence[str]) -> list[float]:
         """One finite score for each text.
@@ -65,7 +56,7 @@ class RewardServer:
             payload = {"model": "model", "messages": list(texts)}
             answer = self._session.post(self._url, json=payload, timeout=(10.0, self._timeout))
         except requests.RequestException as error:
-            raise RewardServerDown(f"reward_model: no answer from {self._url}: {_cause(error)}") from error
+            raise RewardServerDown(f"reward_model: no answer from {self._url}: {http_session.cause(error)}") from error
         if not answer.ok:
             raise RewardServerWrong(f"reward_model: {self._url} answers {answer.status_code} {answer.reason}")
         return self._read(answer, len(texts))
@@ -88,10 +79,3 @@ class RewardServer:
 
 def _is_score(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _cause(error: requests.RequestException) -> str:
-    """The innermost words: those around them repeat the URL."""
-    inner: Any = error.args[0] if error.args else error
-    cause = getattr(inner, "reason", inner)
-    return str(cause).rpartition("object at ")[2].partition(">: ")[2] or str(cause).rpartition(": ")[2]
