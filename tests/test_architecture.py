@@ -87,12 +87,14 @@ ROOMS = {
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",
     "trainer.cli": "rich torch transformers operator.cli trainer.chat trainer.config trainer.context trainer.data"
-    " trainer.export trainer.failures trainer.imports trainer.model trainer.preview trainer.quiet trainer.records"
-    " trainer.supervise trainer.train",
+    " trainer.export trainer.failures trainer.fetch trainer.imports trainer.model trainer.preview trainer.quiet"
+    " trainer.records trainer.supervise trainer.train",
     "trainer.distributed_fsdp": "accelerate torch transformers trainer.failures",
     "trainer.predict": "jieba nltk rouge_chinese torch transformers trainer.config trainer.distributed"
     " trainer.failures trainer.template",
-    "trainer.reward_server": "requests urllib3 trainer.failures",
+    "trainer.http_session": "requests urllib3",
+    "trainer.reward_server": "requests trainer.failures trainer.http_session",
+    "trainer.fetch": "minio requests rich urllib3 trainer.atomic trainer.failures trainer.http_session",
     "trainer.trackers": "swanlab transformers trainer.atomic trainer.config trainer.context trainer.failures",
     "trainer.profilers": "torch transformers trainer.config trainer.failures",
     "trainer.export": "accelerate bitsandbytes datasets huggingface_hub peft safetensors torch transformers"

@@ -6,13 +6,14 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 
-from finetune_trainer.cli import chat, data, expand, export, init_adapter, supervise, train, version
+from finetune_trainer.cli import chat, data, expand, export, fetch, init_adapter, supervise, train, version
 from finetune_trainer.cli.verb import Verb
 
 OWN: Mapping[str, Verb] = {
     "train": train.VERB,
     "chat": chat.VERB,
     "data": data.VERB,
+    "fetch": fetch.VERB,
     "export": export.VERB,
     "expand": expand.VERB,
     "init-adapter": init_adapter.VERB,

@@ -1,0 +1,59 @@
+"""`finetune fetch SOURCE`: a model into the cache; what a job's `prepare` runs, too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from finetune_trainer.cli.verb import TrainingVerb
+
+AGAIN = 75
+"""Exit code (EX_TEMPFAIL of sysexits.h) where another attempt may do better; 2 is a mistake that stays one."""
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="hf://org/name[@revision], ms://org/name[@revision], s3://bucket/prefix or https://host/path/",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", type=Path, help="folder for models (~/.cache/finetune-operator/models)"
+    )
+
+
+def _run(arguments: Namespace) -> int:
+    """Prints the model's folder. Raises ValueError: the source is misspelt, or cannot be fetched."""
+    from finetune_trainer import fetch
+    from finetune_trainer.fetch.screen import left_out, screen
+
+    signal.signal(signal.SIGTERM, _end)  # so that the lease is given back, and nobody waits for a dead holder
+    cache = arguments.cache or _cache()
+    try:
+        with screen() as report:
+            fetched = fetch.fetch(arguments.source, cache, credentials=fetch.Credentials.of(os.environ), report=report)
+    except fetch.FetchError as error:
+        if not error.retryable:
+            raise
+        print(error, file=sys.stderr)
+        return AGAIN
+    if told := left_out(fetched):
+        print(told, file=sys.stderr)
+    print(fetched.folder)
+    return 0
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator" / "models"
+
+
+def _end(number: int, frame: object) -> None:  # noqa: ARG001 - as signal calls it
+    raise SystemExit(128 + number)
+
+
+VERB = TrainingVerb(
+    help="fetch a model from a hub, a store or a web server into a cache", configure=_configure, run=_run
+)
