@@ -33,7 +33,8 @@ class Checksum:
         match algorithm:
             case "sha256" | "sha1" | "git-blob" | "md5" | "crc32":
                 return cls(algorithm, value)
-        raise ValueError(f"{text!r} is no checksum")
+            case _:
+                raise ValueError(f"{text!r} is no checksum")
 
     @classmethod
     def of_base64(cls, algorithm: Algorithm, value: str) -> Self:
