@@ -43,11 +43,12 @@ ROOMS = {
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",
     "operator.cli": "rich yaml operator.checks operator.local operator.names operator.observe operator.plan"
-    " operator.render operator.settings operator.spec trainer.config trainer.records",
+    " operator.render operator.settings operator.spec trainer.config trainer.records trainer.sizing",
     "trainer.records": "",
     "trainer.differences": "",
     "trainer.config": "omegaconf pydantic yaml trainer.differences",
     "trainer.deepspeed": "trainer.config",
+    "trainer.sizing": "trainer.config trainer.deepspeed",
     "trainer.examples": "",
     "trainer.template": "transformers yaml trainer.config trainer.differences trainer.examples",
     "trainer.encode": "fastokens numpy tokenizers transformers trainer.differences trainer.examples trainer.template",
@@ -88,7 +89,7 @@ ROOMS = {
     "trainer.supervise": "psutil trainer.atomic trainer.records",
     "trainer.cli": "rich torch transformers operator.cli trainer.chat trainer.config trainer.context trainer.data"
     " trainer.export trainer.failures trainer.fetch trainer.imports trainer.model trainer.preview trainer.quiet"
-    " trainer.records trainer.supervise trainer.train",
+    " trainer.records trainer.sizing trainer.supervise trainer.train",
     "trainer.distributed_fsdp": "accelerate torch transformers trainer.failures",
     "trainer.predict": "jieba nltk rouge_chinese torch transformers trainer.config trainer.distributed"
     " trainer.failures trainer.template",

@@ -6,7 +6,18 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 
-from finetune_trainer.cli import chat, data, expand, export, fetch, init_adapter, supervise, train, version
+from finetune_trainer.cli import (
+    chat,
+    data,
+    estimate,
+    expand,
+    export,
+    fetch,
+    init_adapter,
+    supervise,
+    train,
+    version,
+)
 from finetune_trainer.cli.verb import Verb
 
 OWN: Mapping[str, Verb] = {
@@ -14,6 +25,7 @@ OWN: Mapping[str, Verb] = {
     "chat": chat.VERB,
     "data": data.VERB,
     "fetch": fetch.VERB,
+    "estimate": estimate.VERB,
     "export": export.VERB,
     "expand": expand.VERB,
     "init-adapter": init_adapter.VERB,

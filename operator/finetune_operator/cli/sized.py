@@ -1,0 +1,25 @@
+"""A job's file -> what is trained and on what, for `finetune estimate`."""
+
+from __future__ import annotations
+
+from finetune_operator.cli import door, manifest
+from finetune_operator.settings import Settings
+from finetune_trainer.config import TrainConfig
+from finetune_trainer.sizing import Machine, bytes_of
+
+
+def read(file: str) -> tuple[TrainConfig, Machine]:
+    """Checked as the operator checks it.
+
+    Raises:
+        ManifestInvalid: every violation at its line.
+    """
+    job = door.admit(manifest.read(file), Settings.from_environment())
+    resources = job.spec.resources
+    said = resources.gpu_memory
+    return job.training, Machine(
+        nodes=resources.nodes,
+        processes=job.spec.processes_per_node,
+        memory=bytes_of(said) if said else None,
+        gpu=resources.gpus_per_node > 0,
+    )
