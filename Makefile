@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
 PARALLEL := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
-.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train parity keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
+.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train bench-estimate parity keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
 
 quickstart: environment     ## train SmolLM2 on this machine and ask it who it is, before and after
 	$(RUN) dev/quickstart.py
@@ -49,6 +49,9 @@ bench-preprocess: environment ## rows a second beside LLaMA-Factory's; `-m bench
 
 bench-train: environment    ## tokens a second and memory beside the bare Trainer and LLaMA-Factory
 	$(RUN) -m benchmarks.train
+
+bench-estimate: environment ## memory as `finetune estimate` tells it beside measured peaks
+	$(RUN) -m benchmarks.estimate
 
 parity: environment         ## losses of every method beside LLaMA-Factory's, step by step
 	$(RUN) -m benchmarks.parity

@@ -13,6 +13,7 @@ _LLAMA = {
     "vocab_size": 32000, "max_position_embeddings": 8192, "tie_word_embeddings": False, "dtype": "bfloat16",
 }  # fmt: skip
 _LARGER = {**_LLAMA, "hidden_size": 1536, "intermediate_size": 4096, "num_hidden_layers": 12, "vocab_size": 48000}
+_FEW_TOKENS = {**_LARGER, "vocab_size": 4096}
 _QWEN2 = {
     **_LARGER, "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "num_attention_heads": 12,
     "num_key_value_heads": 2,
@@ -72,6 +73,8 @@ SHAPES: tuple[Shape, ...] = (
     _shape("LoRA bf16", _LARGER, "4x512", keys={**_LORA, "bf16": True}),
     _shape("LoRA bf16", _LARGER, "1x4096 ckpt", keys={**_LORA, "bf16": True}),
     _shape("LoRA fp32, dropout", _LLAMA, "2x1024", keys={**_LORA, "lora_dropout": 0.1}),
+    _shape("small vocabulary, full bf16", _FEW_TOKENS, "4x2048 ckpt", keys=_BF16),
+    _shape("small vocabulary, LoRA bf16", _FEW_TOKENS, "1x3072", keys={**_LORA, "bf16": True}),
     _shape("DDP full bf16", _LLAMA, "2x512", ranks=2, keys=_BF16),
     _shape("ZeRO-0 full bf16", _LLAMA, "2x512", ranks=2, keys={**_BF16, "deepspeed": "zero0"}),
     _shape("ZeRO-2 full bf16", _LLAMA, "1x2048", ranks=2, keys={**_BF16, "deepspeed": "zero2"}),

@@ -1,7 +1,8 @@
 """Verbs about jobs: `finetune run | render | validate job.yaml`, also as kubectl-finetune.
 
 Law: arguments in, words and an exit code out; what a verb does is done by other rooms. Works without torch and without
-a cluster. `finetune_trainer.cli` finds these verbs by `verbs()`, when it is asked for one.
+a cluster. `finetune_trainer.cli` finds these verbs by `verbs()`, when it is asked for one; its own `finetune estimate`
+reads a job by `sized`.
 """
 
 from __future__ import annotations

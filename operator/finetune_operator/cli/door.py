@@ -15,14 +15,23 @@ def admit(source: Source, settings: Settings) -> FineTuneJob:
     Raises:
         ManifestInvalid: every violation at its line.
     """
-    try:
-        job = spec.parse(source.body)
-    except spec.SpecInvalid as error:
-        raise _invalid(source, error.violations) from error
+    job = parse(source)
     violations = checks.check(job, _claims(job), _with_profile(job, settings))
     if violations:
         raise _invalid(source, violations)
     return job
+
+
+def parse(source: Source) -> FineTuneJob:
+    """Parse alone: what is wrong whatever the cluster and the operator's settings are.
+
+    Raises:
+        ManifestInvalid: every violation at its line.
+    """
+    try:
+        return spec.parse(source.body)
+    except spec.SpecInvalid as error:
+        raise _invalid(source, error.violations) from error
 
 
 def notes(job: FineTuneJob, settings: Settings) -> tuple[str, ...]:

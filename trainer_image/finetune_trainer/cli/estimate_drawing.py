@@ -103,6 +103,8 @@ def _instead(report: Report) -> Iterator[str]:
     if report.nearest is not None:
         yield f"nearest that fits, {_gib(report.nearest.estimate.total)}:"
         yield from _keys(report.nearest.changes)
+        if report.nearest.estimate.host:
+            yield f"  and each rank needs {_gib(report.nearest.estimate.host)} of its node's main memory"
     elif report.leanest is not None:
         yield f"nothing fits at this cutoff_len; what takes least still takes {_gib(report.leanest.estimate.total)}:"
         yield from _keys(report.leanest.changes)

@@ -140,7 +140,8 @@ def _checkpoints(cfg: TrainConfig, model: Architecture, way: Way, held: States, 
     if cfg.model.disable_gradient_checkpointing:
         return False
     of_model = frozenset(("disable_gradient_checkpointing", "use_reentrant_gc", "use_unsloth_gc"))
-    said = of_model & cfg.model.model_fields_set or {"gradient_checkpointing"} & cfg.training.model_fields_set
+    of_training = frozenset(("gradient_checkpointing", "gradient_checkpointing_kwargs"))
+    said = of_model & cfg.model.model_fields_set or of_training & cfg.training.model_fields_set
     shared = cfg.training.deepspeed or cfg.training.fsdp or cfg.finetuning.use_asft_loss
     if said or shared or way.eager or cfg.finetuning.stage not in ("pt", "sft") or on.memory is None:
         return True

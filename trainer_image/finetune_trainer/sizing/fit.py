@@ -82,12 +82,20 @@ def nearest(cfg: TrainConfig, model: Architecture, on: Machine) -> Plan | None:
     The global batch stays. First come gradient checkpointing and smaller micro batches, and Liger's kernels; then the
     same with ZeRO-2, ZeRO-3 and offloading; and only after all of them an adapter, and a quantised base.
     """
-    return next((plan for plan in _plans(cfg, model, on) if fits(plan.estimate, on)), None)
+    return next((plan for plan in plans(cfg, model, on) if fits(plan.estimate, on)), None)
 
 
 def leanest(cfg: TrainConfig, model: Architecture, on: Machine) -> Plan:
     """Of the same plans the one that takes least, for when none fits."""
-    return min(_plans(cfg, model, on), key=lambda plan: plan.estimate.total)
+    return min(plans(cfg, model, on), key=lambda plan: plan.estimate.total)
+
+
+def plans(cfg: TrainConfig, model: Architecture, on: Machine) -> Iterator[Plan]:
+    """Every plan that the rules let by, from the nearest to the last resort."""
+    for changes in _candidates(cfg, model, on):
+        new = changed(cfg, changes)
+        if new is not None:
+            yield Plan(changes=changes, estimate=estimate(new, model, on))
 
 
 def changed(cfg: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig | None:
@@ -97,13 +105,6 @@ def changed(cfg: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig | None:
         return parse(said)
     except ConfigInvalid:
         return None
-
-
-def _plans(cfg: TrainConfig, model: Architecture, on: Machine) -> Iterator[Plan]:
-    for changes in _candidates(cfg, model, on):
-        new = changed(cfg, changes)
-        if new is not None:
-            yield Plan(changes=changes, estimate=estimate(new, model, on))
 
 
 def _cell(cfg: TrainConfig, model: Architecture, on: Machine, at: tuple[int, str]) -> Cell | None:

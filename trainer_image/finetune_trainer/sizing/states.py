@@ -73,7 +73,7 @@ def _torch(cfg: TrainConfig, model: Architecture, trained: Trained, numbers: Num
     on_host = layout.offload_optimiser
     return States(
         weights=0.0 if on_host else held,
-        casts=trained.cast * HALF / shared if numbers.autocast and numbers.trained == FULL else 0.0,
+        casts=trained.cast * HALF if layout.kind != "fsdp" and numbers.autocast and numbers.trained == FULL else 0.0,
         gradients=0.0 if on_host else gradients,
         always=False,
         head=_head(model, trained) * numbers.trained / layout.gradients_shared,

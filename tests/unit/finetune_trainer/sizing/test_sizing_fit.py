@@ -48,9 +48,12 @@ def test_weights_are_shared_before_they_stand_still() -> None:
 def test_an_adapter_is_the_last_resort() -> None:
     short = {**_FULL, "cutoff_len": 512}
     assert nearest(LLAMA_7B, Machine(memory=24 * GB), **short) == {"deepspeed": "zero3_offload"}
-    assert nearest(LLAMA_7B, Machine(memory=6 * GB), **short)["finetuning_type"] == "lora"
-    quantised = nearest(LLAMA_7B, Machine(memory=9 * GB), **{**_FULL, "finetuning_type": "lora", "cutoff_len": 512})
-    assert quantised["quantization_bit"] == 4
+    plans = [plan.changes for plan in fit.plans(cfg(**short), architecture(LLAMA_7B), Machine(memory=GB))]
+    adapted = [changes.get("finetuning_type") == "lora" for changes in plans]
+    quantised = [changes.get("quantization_bit") == 4 for changes in plans]
+    assert adapted == sorted(adapted)
+    assert quantised == sorted(quantised)
+    assert any(quantised)
 
 
 def test_where_nothing_fits_the_leanest_is_told() -> None:
