@@ -21,11 +21,8 @@ WAYS: Mapping[str, str | None] = {
 """What the table's columns are called -> `deepspeed`."""
 _LENGTHS = range(64, (1 << 20) + 1, 64)
 _LARGEST = 16
-_LIGER = frozenset(
-    {"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "phi3", "granite",
-     "olmo2", "glm4", "smollm3"}
-)  # fmt: skip
-"""Families that liger-kernel 0.8 has kernels for."""
+_LIGER = frozenset({"llama", "mistral", "mixtral", "qwen2", "gemma", "gemma2", "phi3"})
+"""Families that every liger-kernel since 0.4 has kernels for (its transformers/monkey_patch.py)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
