@@ -82,6 +82,12 @@ def working(model: Architecture, way: Way) -> float:
     return max(2 * numbers.compute * inner, 4 * FULL * model.width) + numbers.residual * model.width
 
 
+def passing(model: Architecture, way: Way) -> float:
+    """Bytes for each token that a forward pass has at once when nothing is kept: the MLP and two hidden states."""
+    inner = model.inner if model.experts is None else model.experts.chosen * model.experts.inner
+    return 3 * way.numbers.compute * inner + 2 * way.numbers.residual * model.width
+
+
 def _norms(model: Architecture, way: Way) -> float:
     """All of a layer that are as wide as the model; side by side they keep one input together."""
     count = model.family.norms

@@ -92,6 +92,12 @@ def padded(cfg: TrainConfig) -> bool:
     return cfg.model.flash_attn not in ("fa2", "fa3") and (cfg.data.neat_packing or not (packed or alone))
 
 
+def evaluates(cfg: TrainConfig) -> bool:
+    """Whether the run evaluates; its micro batch may be larger than the training's."""
+    training = cfg.training
+    return training.do_eval or training.eval_on_start or training.eval_strategy != "no"
+
+
 def liger(cfg: TrainConfig) -> bool:
     """Whether Liger's kernels take the place of norms, MLP and loss."""
     return cfg.model.enable_liger_kernel or cfg.training.use_liger_kernel
@@ -105,7 +111,9 @@ def _step(cfg: TrainConfig, model: Architecture, on: Machine) -> tuple[Step, flo
     learns = trained.of(cfg, model)
     num = numbers.of(cfg, model, lay, adapters=not learns.base, gpu=on.gpu)
     length = cfg.data.cutoff_len
-    tokens = cfg.training.per_device_train_batch_size * length * (2 if cfg.finetuning.stage in _PAIRS else 1)
+    row = length * (2 if cfg.finetuning.stage in _PAIRS else 1)
+    tokens = cfg.training.per_device_train_batch_size * row
+    evaluated = cfg.training.per_device_eval_batch_size * row if evaluates(cfg) else 0
     way = Way(
         numbers=num,
         trained=learns,
@@ -127,6 +135,8 @@ def _step(cfg: TrainConfig, model: Architecture, on: Machine) -> tuple[Step, flo
         logits=logits.of(cfg, model, way, tokens=tokens),
         way=way,
         tokens=tokens,
+        evaluated=evaluated,
+        eval_logits=logits.of(cfg, model, way, tokens=evaluated).inside,
         accumulates=cfg.training.gradient_accumulation_steps > 1,
         checkpointing=_checkpoints(cfg, model, way, held, on),
         on_host=cfg.model.use_unsloth_gc,

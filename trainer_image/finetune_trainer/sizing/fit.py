@@ -9,7 +9,7 @@ from typing import Any
 from finetune_trainer.config import ConfigInvalid, TrainConfig, dump, parse
 from finetune_trainer.config.zero import stage
 from finetune_trainer.sizing.architecture import Architecture
-from finetune_trainer.sizing.estimate import Estimate, estimate, liger
+from finetune_trainer.sizing.estimate import Estimate, estimate, evaluates, liger
 from finetune_trainer.sizing.machine import Machine
 
 WAYS: Mapping[str, str | None] = {
@@ -158,12 +158,18 @@ def _without(cfg: TrainConfig, *keys: str) -> dict[str, None]:
 
 
 def _batches(cfg: TrainConfig) -> Iterator[dict[str, Any]]:
-    """Micro batches that divide the asked one, from large to small, with as much more accumulation."""
+    """Micro batches that divide the asked one, from large to small, with as much more accumulation.
+
+    An evaluation's is not larger than they are; its figures do not depend on it.
+    """
     asked, accumulated = cfg.training.per_device_train_batch_size, cfg.training.gradient_accumulation_steps
     yield {}
-    for micro in range(asked - 1, 0, -1):
-        if asked % micro == 0:
-            yield {
-                "per_device_train_batch_size": micro,
-                "gradient_accumulation_steps": accumulated * asked // micro,
-            }
+    for micro in range(asked, 0, -1):
+        smaller = evaluates(cfg) and cfg.training.per_device_eval_batch_size > micro
+        evaluated = {"per_device_eval_batch_size": micro} if smaller else {}
+        if micro == asked:
+            if evaluated:
+                yield evaluated
+        elif asked % micro == 0:
+            more = {"per_device_train_batch_size": micro, "gradient_accumulation_steps": accumulated * asked // micro}
+            yield {**more, **evaluated}

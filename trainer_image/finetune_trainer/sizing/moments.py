@@ -51,6 +51,11 @@ class Step:
     logits: Logits
     way: Way
     tokens: int
+    """Of a micro batch."""
+    evaluated: int
+    """Tokens of an evaluation's micro batch; 0 without evaluation."""
+    eval_logits: float
+    """Bytes of its scores."""
     accumulates: bool
     checkpointing: bool
     on_host: bool
@@ -81,6 +86,13 @@ def of(step: Step) -> dict[str, Parts]:
     casts = held.weights + held.casts
     late = held.weights if step.checkpointing else casts
     beginning = replace(whole, gradients=first, optimiser=early)
+    evaluation = replace(
+        whole,
+        weights=casts,
+        gradients=first,
+        activations=step.evaluated * activations.passing(step.model, step.way),
+        logits=step.eval_logits,
+    )
     return {
         "first forward pass": replace(beginning, weights=casts, logits=scores.inside),
         # ZeRO-3 gathers ahead and keeps only what it has seen being used again: not yet
@@ -91,6 +103,7 @@ def of(step: Step) -> dict[str, Parts]:
         "first layer's backward pass": _first_layer(step, whole, layer),
         "embeddings' backward pass": _embeddings(step, whole),
         "optimiser step": replace(whole, gradients=held.gradients, activations=0.0, buffers=wide.always + held.step),
+        **({"evaluation": evaluation} if step.evaluated else {}),
     }
 
 

@@ -161,6 +161,14 @@ def test_a_reference_model_is_counted() -> None:
     assert with_reference.peak.weights - alone.peak.weights == pytest.approx(2 * 6_738_415_616)
 
 
+def test_an_evaluation_with_a_large_micro_batch_counts() -> None:
+    keys = {"finetuning_type": "lora", "bf16": True, "cutoff_len": 4096, "val_size": 0.1, "eval_strategy": "steps"}
+    few, many = (of(QWEN_14B, per_device_eval_batch_size=count, **keys) for count in (1, 8))
+    assert few.moment != "evaluation"
+    assert many.moment == "evaluation"
+    assert many.total > few.total
+
+
 def test_ppo_is_not_guessed() -> None:
     with pytest.raises(NotSized, match="ppo is not sized"):
         of(LLAMA_7B, stage="ppo", reward_model="rewards", finetuning_type="lora")

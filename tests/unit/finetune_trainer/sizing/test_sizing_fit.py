@@ -41,6 +41,12 @@ def test_a_smaller_micro_batch_keeps_the_global_batch() -> None:
     assert nearest(QWEN_14B, on, **keys) == {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 6}
 
 
+def test_a_smaller_evaluation_comes_before_that() -> None:
+    on = Machine(memory=60 * GB)
+    keys = {"bf16": True, "cutoff_len": 4096, "val_size": 0.1, "eval_strategy": "steps"}
+    assert nearest(QWEN_14B, on, **keys) == {"per_device_eval_batch_size": 1}
+
+
 def test_weights_are_shared_before_they_stand_still() -> None:
     assert nearest(QWEN_14B, Machine(processes=8, memory=80 * GB), **_FULL)["deepspeed"] in ("zero2", "zero3")
 
