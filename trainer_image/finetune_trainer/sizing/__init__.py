@@ -6,8 +6,9 @@ stands in `machine` and nowhere else.
 """
 
 from finetune_trainer.sizing.architecture import Architecture, ArchitectureUnknown
-from finetune_trainer.sizing.estimate import Estimate, NotSized, Parts, estimate
+from finetune_trainer.sizing.estimate import Estimate, NotSized, estimate
 from finetune_trainer.sizing.machine import Machine, bytes_of
+from finetune_trainer.sizing.moments import Parts
 from finetune_trainer.sizing.report import Report, report
 from finetune_trainer.sizing.trained import TargetUnknown
 

@@ -188,4 +188,5 @@ def _through_experts(model: Architecture, experts: Experts, way: Way) -> Iterato
     yield (numbers.compute * model.width if learns else 0.0) + FULL * experts.count
     inputs = model.width + experts.inner if learns else 0
     # grouped products are not autocast's: they are in the type of the residual stream
-    yield experts.chosen * (numbers.residual * (inputs + 3 * experts.inner + model.width) + _ROUTING)
+    results = (3 + model.family.activation_keeps) * experts.inner + model.width
+    yield experts.chosen * (numbers.residual * (inputs + results) + _ROUTING)

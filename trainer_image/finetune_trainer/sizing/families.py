@@ -122,7 +122,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "gpt_oss": replace(
         _LLAMA, mlp_bias=False, experts=True, expert_inner="intermediate_size", router="router", expert_bias=True,
-        sinks=True, eager=True,
+        sinks=True, eager=True, activation_keeps=3,
     ),
     "glm4_moe": replace(
         PLAIN, qkv_bias="attention_bias", heads_normed="head", norms_heads="use_qk_norm", experts=True,

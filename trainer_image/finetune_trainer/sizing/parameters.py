@@ -60,6 +60,8 @@ def outside(model: Architecture) -> tuple[Weight, ...]:
         found.append(
             Weight(name="lm_head", group="head", inputs=model.width, outputs=model.vocabulary, bias=family.head_bias)
         )
+    elif family.head_bias:
+        found.append(Weight(name="lm_head", group="head", inputs=1, outputs=model.vocabulary, linear=False))
     return tuple(found)
 
 

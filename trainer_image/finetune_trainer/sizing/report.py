@@ -9,9 +9,10 @@ from typing import Any
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.sizing import fit, steps
 from finetune_trainer.sizing.architecture import Architecture
-from finetune_trainer.sizing.estimate import Estimate, Parts, estimate
+from finetune_trainer.sizing.estimate import Estimate, estimate
 from finetune_trainer.sizing.fit import Cell, Plan
 from finetune_trainer.sizing.machine import Machine
+from finetune_trainer.sizing.moments import Parts
 from finetune_trainer.sizing.steps import Course
 
 PARTS = ("weights", "gradients", "optimiser", "activations", "logits", "buffers", "overhead")

@@ -70,6 +70,6 @@ def tiny(kind: str, **changes: Any) -> dict[str, Any]:
     if kind == "gpt2":
         named = {"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 300, "n_positions": 128}
         named |= {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
-    if kind == "starcoder2":
-        named |= {"residual_dropout": 0.0, "embedding_dropout": 0.0}
+    if kind in ("starcoder2", "seed_oss"):
+        named |= {"residual_dropout": 0.0, "embedding_dropout": 0.0, "attention_dropout": 0.0}
     return {**named, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **changes}

@@ -95,6 +95,7 @@ def test_a_model_that_learns_in_full(kind: str, tolerance: float, way: str, *, m
 def test_an_adapter(way: str, targets: str, dropout: float) -> None:
     base, described = model_of("llama", torch.bfloat16 if way == "autocast" else torch.float32)
     wanted: Any = "all-linear" if targets == "all" else targets.split(",")
+    base.enable_input_require_grads()  # as in a run; else the first layer keeps no mask of its dropout
     model = get_peft_model(base, LoraConfig(r=8, target_modules=wanted, lora_dropout=dropout))
     for weight in model.parameters():
         if weight.requires_grad:
