@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from finetune_trainer.config import TrainConfig
+from finetune_trainer.config import TrainConfig, zero
 from finetune_trainer.sizing import (
     buffers,
     layout,
@@ -185,6 +185,8 @@ def _notes(cfg: TrainConfig, model: Architecture) -> tuple[str, ...]:
         found.append(f"stage {cfg.finetuning.stage}: scores and reference are derived, not measured")
     if cfg.finetuning.use_dora or cfg.finetuning.finetuning_type == "oft":
         found.append("DoRA and OFT keep more than LoRA for the backward pass, which is not counted")
+    if zero.stage(cfg.training.deepspeed) == 3 and cfg.finetuning.finetuning_type == "lora":
+        found.append("LoRA under ZeRO-3 was measured to take up to 30 % more than told here (docs/estimate.md)")
     if padded(cfg) and cfg.data.cutoff_len:
         found.append("rows of unequal length are padded, so attention takes a mask; packing: true needs none")
     return tuple(found)

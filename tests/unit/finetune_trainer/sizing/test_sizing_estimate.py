@@ -169,6 +169,11 @@ def test_an_evaluation_with_a_large_micro_batch_counts() -> None:
     assert many.total > few.total
 
 
+def test_what_was_measured_to_be_too_low_is_said() -> None:
+    told = [of(LLAMA_7B, finetuning_type="lora", deepspeed=name).notes for name in ("zero3", "zero2")]
+    assert ["LoRA under ZeRO-3" in " ".join(notes) for notes in told] == [True, False]
+
+
 def test_ppo_is_not_guessed() -> None:
     with pytest.raises(NotSized, match="ppo is not sized"):
         of(LLAMA_7B, stage="ppo", reward_model="rewards", finetuning_type="lora")
