@@ -7,16 +7,10 @@ from typing import Any
 
 import torch
 
-from finetune_trainer.config import TrainConfig
+from finetune_trainer.config import TrainConfig, checkpointing
 
 SHORT, LONG = 16, 32
 """Tokens of the rows that are tried."""
-MARGIN = 1.5
-"""The backward pass makes as large results again before it lets go of what was kept."""
-SHARE = 0.7
-"""Of the free memory that may be planned with; the rest is for what nobody measures."""
-OPTIMIZER = 16
-"""Bytes for each trained weight, at most: a gradient, DDP's copy of it, and Adam's two means, float32."""
 LINEAR = ("sdpa", "flash_attention_2", "flash_attention_3")
 """Kinds of attention whose memory grows with a row's length, not with its square."""
 
@@ -31,10 +25,9 @@ def fit(cfg: TrainConfig, model: Any, memory: int) -> bool:  # noqa: ANN401 - Pr
     """
     if model.config._attn_implementation not in LINEAR:
         return False
-    tokens = cfg.training.per_device_train_batch_size * cfg.data.cutoff_len
     trained: int = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     once, each = needs(cfg, model)
-    return once + MARGIN * each * tokens + OPTIMIZER * trained < SHARE * memory
+    return checkpointing.has_room(cfg, once=once, each=each, trained=trained, free=memory)
 
 
 def needs(cfg: TrainConfig, model: Any) -> tuple[float, float]:  # noqa: ANN401 - PreTrainedModel or PeftModel

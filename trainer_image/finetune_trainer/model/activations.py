@@ -11,13 +11,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from finetune_trainer.config import TrainConfig
+from finetune_trainer.config import TrainConfig, checkpointing
 from finetune_trainer.failures import RunError
 from finetune_trainer.model import activation_memory, precision
 from finetune_trainer.model.tuning import adapters
-
-_OF_MODEL = frozenset(("disable_gradient_checkpointing", "use_reentrant_gc", "use_unsloth_gc"))
-_OF_TRAINING = frozenset(("gradient_checkpointing", "gradient_checkpointing_kwargs"))
 
 
 def spare(cfg: TrainConfig, trained: PreTrainedModel | PeftModel, *, memory: Callable[[], int | None]) -> None:
@@ -65,14 +62,8 @@ def is_spared(trained: PreTrainedModel | PeftModel) -> bool:
 
 
 def _may_choose(cfg: TrainConfig, trained: nn.Module) -> bool:
-    """Whether nobody has said a word about checkpointing, and what a step keeps can be told beforehand.
-
-    Where weights are split over ranks, have not reached their GPU yet or a second model comes along, it cannot.
-    """
-    said = _OF_MODEL & cfg.model.model_fields_set or _OF_TRAINING & cfg.training.model_fields_set
-    alone = not (cfg.training.deepspeed or cfg.training.fsdp or cfg.finetuning.use_asft_loss)
-    placed = next(trained.parameters()).is_cuda is precision.on_gpu(cfg)
-    return not said and alone and placed and cfg.finetuning.stage in ("pt", "sft")
+    """Whether the configuration leaves it open, and the weights have reached the device where it can be measured."""
+    return checkpointing.is_open(cfg) and next(trained.parameters()).is_cuda is precision.on_gpu(cfg)
 
 
 def _balances_routers(model: PreTrainedModel) -> bool:

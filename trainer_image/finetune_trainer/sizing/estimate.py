@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from finetune_trainer.config import TrainConfig, zero
+from finetune_trainer.config import TrainConfig, checkpointing, zero
 from finetune_trainer.sizing import (
     buffers,
     layout,
@@ -28,8 +28,6 @@ from finetune_trainer.sizing.moments import Parts, Step
 from finetune_trainer.sizing.states import States
 
 _PAIRS = ("dpo", "rm")
-_MARGIN, _SHARE, _OPTIMIZER = 1.5, 0.7, 16
-"""By which model.activation_memory decides whether activations are kept."""
 
 
 class NotSized(ValueError):
@@ -149,16 +147,11 @@ def _checkpoints(cfg: TrainConfig, model: Architecture, way: Way, held: States, 
     """As model.activations.spare decides: on, unless it is turned off, or nobody said a word and there is room."""
     if cfg.model.disable_gradient_checkpointing:
         return False
-    of_model = frozenset(("disable_gradient_checkpointing", "use_reentrant_gc", "use_unsloth_gc"))
-    of_training = frozenset(("gradient_checkpointing", "gradient_checkpointing_kwargs"))
-    said = of_model & cfg.model.model_fields_set or of_training & cfg.training.model_fields_set
-    shared = cfg.training.deepspeed or cfg.training.fsdp or cfg.finetuning.use_asft_loss
-    if said or shared or way.eager or cfg.finetuning.stage not in ("pt", "sft") or on.memory is None:
+    if not checkpointing.is_open(cfg) or way.eager or on.memory is None:
         return True
-    tokens = cfg.training.per_device_train_batch_size * cfg.data.cutoff_len
     each = moments.whole(model, way) + 4.0 * model.vocabulary
     free = on.memory - held.weights - (machine.CONTEXT if on.gpu else 0)
-    return held.casts + _MARGIN * each * tokens + _OPTIMIZER * way.trained.total >= _SHARE * free
+    return not checkpointing.has_room(cfg, once=held.casts, each=each, trained=way.trained.total, free=free)
 
 
 def _with_overhead(parts: Parts) -> Parts:
