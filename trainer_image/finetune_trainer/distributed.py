@@ -9,18 +9,19 @@ import datetime
 import os
 import shutil
 import socket
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import distributed
 
 from finetune_trainer.context import RunContext
-from finetune_trainer.failures import DeviceMissing, WorldMixed, WorldSizeMismatch
+from finetune_trainer.failures import DeviceMissing, WorldSizeMismatch
+from finetune_trainer.members import Member, check_members
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,12 +78,27 @@ class World:
             self.barrier()
 
 
-def join(context: RunContext, *, use_cpu: bool, deepspeed: bool, timeout: datetime.timedelta) -> World:
+def join(
+    context: RunContext,
+    *,
+    use_cpu: bool,
+    deepspeed: bool,
+    timeout: datetime.timedelta,
+    keys: Mapping[str, str] = MappingProxyType({}),
+) -> World:
     """Join the other ranks and check that they are the ones that the job said.
+
+    Args:
+        context: who this rank is.
+        use_cpu: train on the CPU also where there are GPUs.
+        deepspeed: whether DeepSpeed trains.
+        timeout: for whatever ranks say to each other.
+        keys: of train.yaml, and a short name for each one's value, which all ranks must share.
 
     Raises:
         WorldSizeMismatch: the launcher started another number of ranks.
-        WorldMixed: ranks of another attempt or job are among them.
+        WorldMixed: ranks of another attempt or job are among them, or two of them have one GPU.
+        WorldDiffers: ranks run other versions, or other values of a key.
         DeviceMissing: a rank has no GPU although the job gave it one.
     """
     _check_size(context.place.world_size, context)
@@ -105,7 +121,7 @@ def join(context: RunContext, *, use_cpu: bool, deepspeed: bool, timeout: dateti
         group=group,
     )
     _check_size(world.size, context)
-    check_members(world.gather(Member.of(context)))
+    check_members(world.gather(Member.of(context, keys, on_gpu=on_gpu)))
     return world
 
 
@@ -114,35 +130,6 @@ def leave(world: World) -> None:
     world.barrier()
     if world.group is not None:
         distributed.destroy_process_group()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
-    """What each rank says of itself when the world meets."""
-
-    rank: int
-    host: str
-    attempt: int
-    spec_hash: str
-
-    @classmethod
-    def of(cls, context: RunContext) -> Member:
-        """This process."""
-        return cls(
-            rank=context.place.rank, host=socket.gethostname(), attempt=context.attempt, spec_hash=context.spec_hash
-        )
-
-
-def check_members(members: list[Member]) -> None:
-    """Refuse a world in which a rank occurs twice, or in which attempts or specifications are mixed.
-
-    Raises:
-        WorldMixed: with who is who.
-    """
-    twice = [rank for rank, count in Counter(member.rank for member in members).items() if count > 1]
-    if twice or len({(member.attempt, member.spec_hash) for member in members}) > 1:
-        who = "; ".join(f"rank {m.rank} on {m.host}, attempt {m.attempt}, spec {m.spec_hash[:8]}" for m in members)
-        raise WorldMixed(f"the ranks that met do not belong together: {who}")
 
 
 def _check_size(size: int, context: RunContext) -> None:

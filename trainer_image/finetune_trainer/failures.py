@@ -52,6 +52,12 @@ class WorldMixed(RunError):
     retryable = True
 
 
+class WorldDiffers(RunError):
+    """Ranks run different software or configurations: what they make together would be nobody's run."""
+
+    reason = "WorldDiffers"
+
+
 class LossNotFinite(RunError):
     """The loss is NaN or infinite: every further step would be lost time."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from finetune_trainer import (
     allocator,
     artifacts,
     checkpoints,
+    config,
     data,
     distributed,
     failures,
     imports,
     memory,
     model,
+    network,
     optimisers,
     profilers,
     quiet,
@@ -53,6 +56,7 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
         quiet.hush()
         world = _join(cfg, context)
         reporter = Reporter(context, world, bar=not cfg.training.disable_tqdm)
+        network.probe(world, socket.gethostname(), ranks_of_node=context.place.local_world_size, say=reporter.say)
         done = world.gather(checkpoints.completed(context))[0]
         if done is not None:
             result = RunResult(result="succeeded", step=done.step, train_loss=done.train_loss)
@@ -255,6 +259,7 @@ def _join(cfg: TrainConfig, context: RunContext) -> World:
         use_cpu=cfg.training.use_cpu,
         deepspeed=bool(cfg.training.deepspeed),
         timeout=datetime.timedelta(seconds=cfg.training.ddp_timeout),
+        keys=config.alike(cfg),
     )
 
 

@@ -1,4 +1,3 @@
-import dataclasses
 import datetime
 from pathlib import Path
 
@@ -7,10 +6,8 @@ import torch
 
 from finetune_trainer import distributed
 from finetune_trainer.context import Place, RunContext
-from finetune_trainer.distributed import Member, World
-from finetune_trainer.failures import DeviceMissing, WorldMixed, WorldSizeMismatch
-
-ONE = Member(rank=0, host="a", attempt=2, spec_hash="0123456789")
+from finetune_trainer.distributed import World
+from finetune_trainer.failures import DeviceMissing, WorldSizeMismatch
 
 
 def test_a_world_of_the_wrong_size_is_refused_before_it_is_joined(tmp_path: Path) -> None:
@@ -33,16 +30,6 @@ def test_alone_without_a_job_is_a_world_of_one(tmp_path: Path) -> None:
     world = distributed.join(context, use_cpu=True, deepspeed=False, timeout=datetime.timedelta(seconds=1))
     assert world == World()
     assert (world.is_first, world.any(True), world.sum(1, 2.5), world.gather("x")) == (True, True, [1, 2.5], ["x"])
-
-
-def test_ranks_that_belong_together_are_let_in() -> None:
-    distributed.check_members([ONE, dataclasses.replace(ONE, rank=1, host="b")])
-
-
-@pytest.mark.parametrize("other", [ONE, dataclasses.replace(ONE, rank=1, attempt=1)])
-def test_a_rank_that_is_there_twice_or_of_another_attempt_is_refused(other: Member) -> None:
-    with pytest.raises(WorldMixed, match="rank 0 on a, attempt 2, spec 01234567"):
-        distributed.check_members([ONE, other])
 
 
 @pytest.mark.shows("data_shared_file_system")

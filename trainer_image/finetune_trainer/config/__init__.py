@@ -5,6 +5,7 @@ that it is given, and a DeepSpeed file named in there. This room knows the keys 
 template, a data set or a trainer makes of them.
 """
 
+from finetune_trainer.config.alike import alike
 from finetune_trainer.config.hf import to_training_arguments
 from finetune_trainer.config.loader import load_yaml
 from finetune_trainer.config.parse import dump, from_words, load, parse
@@ -16,6 +17,7 @@ __all__ = [
     "ConfigInvalid",
     "TrainConfig",
     "Violation",
+    "alike",
     "dump",
     "from_words",
     "load",
