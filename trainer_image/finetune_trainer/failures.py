@@ -6,6 +6,7 @@ decided from `retryable`: a user's mistake is not, a lost peer is.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -24,6 +25,8 @@ class RunError(ValueError):
 
     reason = "ConfigInvalid"
     retryable = False
+    leaves_threads = False
+    """Threads still wait for another rank, and the interpreter would abort over them at its end."""
 
 
 class ModelNotFound(RunError):
@@ -141,6 +144,8 @@ def told(context: RunContext) -> Iterator[None]:
         if context.run_dir is not None:
             atomic.write(context.run_dir / records.ERROR_FILE.format(rank=context.place.rank), told_error.to_json())
         _print(told_error, context)
+        if isinstance(error, RunError) and error.leaves_threads:
+            os._exit(1)
         raise SystemExit(1) from error
 
 

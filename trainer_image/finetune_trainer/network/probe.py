@@ -23,8 +23,8 @@ _BYTES = {"cuda": 1 << 27, "cpu": 1 << 24}
 _TIMES = 3
 SECONDS = 60.0
 """For one exchange, connection and all; a sound one takes a hundredth."""
-_GRACE = 5.0
-"""Seconds for an exchange to say by itself that its time is over; gloo does, NCCL does not."""
+_PATIENCE = 1.1
+"""Times as long for an exchange to say by itself that its time is over; gloo does, NCCL does not."""
 
 
 class NetworkDeaf(RunError):
@@ -32,6 +32,7 @@ class NetworkDeaf(RunError):
 
     reason = "NetworkDeaf"
     retryable = True
+    leaves_threads = True
 
 
 def probe(
@@ -158,5 +159,5 @@ def _in_time(measure: Callable[[Clock], float], seconds: float) -> float | None:
 
     thread = Thread(target=run, name="network-probe", daemon=True)
     thread.start()
-    thread.join(seconds + _GRACE)
+    thread.join(seconds * _PATIENCE)
     return found[0] if found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ import pytest
 RANKS = 4
 RANK = """
 import datetime, json, sys, time
+from pathlib import Path
 from torch import distributed
+from finetune_trainer import failures
+from finetune_trainer.context import Place, RunContext
 from finetune_trainer.distributed import World
-from finetune_trainer.network import NetworkDeaf, probe
+from finetune_trainer.network import probe
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group(
@@ -28,12 +32,11 @@ for ranks_of_node in (4, 2, 1):
     told[str(ranks_of_node)] = {"lines": lines, "bandwidth": found and list(found.bandwidth)}
 if rank == 2:
     distributed.isend = distributed.irecv = lambda *_: time.sleep(60)
-try:
-    probe(world, f"host-{rank}", ranks_of_node=1, say=print, seconds=2.0)
-except NetworkDeaf as error:
-    told["deaf"] = str(error)
 with open(f"{folder}/{rank}.json", "w") as stream:
     json.dump(told, stream)
+context = RunContext(output_dir=Path(folder), run_dir=Path(folder), place=Place(rank=rank, world_size=4))
+with failures.told(context):
+    probe(world, f"host-{rank}", ranks_of_node=1, say=print, seconds=2.0)
 """
 
 
@@ -43,8 +46,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("probe")
     command = [sys.executable, "-c", RANK]
     ranks = [subprocess.Popen([*command, str(rank), str(folder)]) for rank in range(RANKS)]
-    assert [rank.wait(90) for rank in ranks] == [0] * RANKS
-    return [json.loads((folder / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(RANKS)]
+    assert [rank.wait(90) for rank in ranks] == [1] * RANKS, "without the interpreter's abort over waiting threads"
+    return [_read(folder / f"{rank}.json") | {"error": _read(folder / f"error-{rank}.json")} for rank in range(RANKS)]
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def test_one_node_has_nobody_to_try(told: list[dict[str, Any]]) -> None:
@@ -67,7 +74,8 @@ def test_people_read_one_line(told: list[dict[str, Any]]) -> None:
 
 
 def test_a_deaf_node_is_named_on_every_rank(told: list[dict[str, Any]]) -> None:
-    said = {rank["deaf"] for rank in told}
+    assert {(rank["error"]["reason"], rank["error"]["retryable"]) for rank in told} == {("NetworkDeaf", True)}
+    said = {rank["error"]["message"] for rank in told}
     assert len(said) == 1
     assert said.pop().startswith(
         "nothing reaches host-2 from its neighbours, although all ranks met: look at firewalls"
