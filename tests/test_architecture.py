@@ -89,9 +89,11 @@ ROOMS = {
     " trainer.records trainer.saved_template trainer.stages trainer.stopping trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",
+    "trainer.prepare": "trainer.atomic trainer.config trainer.data trainer.failures trainer.fetch trainer.model"
+    " trainer.quiet trainer.records trainer.sizing trainer.supervise",
     "trainer.cli": "rich torch transformers operator.cli trainer.chat trainer.config trainer.context trainer.data"
-    " trainer.export trainer.failures trainer.fetch trainer.imports trainer.model trainer.preview trainer.quiet"
-    " trainer.records trainer.sizing trainer.supervise trainer.train",
+    " trainer.export trainer.failures trainer.fetch trainer.imports trainer.model trainer.prepare trainer.preview"
+    " trainer.quiet trainer.records trainer.sizing trainer.supervise trainer.train",
     "trainer.distributed_fsdp": "accelerate torch transformers trainer.failures",
     "trainer.predict": "jieba nltk rouge_chinese torch transformers trainer.config trainer.distributed"
     " trainer.failures trainer.template",

@@ -56,6 +56,8 @@ class RunContext:
     expected_world_size: int | None = None
     gpus_per_node: int = 0
     """GPUs that the job gave each node; 0: none, or nobody said."""
+    data_prepared: bool = False
+    """The job's preparation has made tokens of the data."""
     place: Place
 
     @property
@@ -105,6 +107,7 @@ def of_job(spec: RunSpec, environ: Mapping[str, str]) -> RunContext:
         processes_per_node=spec.processes_per_node,
         expected_world_size=int(environ.get(records.ENV_WORLD_SIZE, spec.world_size)),
         gpus_per_node=spec.gpus_per_node,
+        data_prepared=spec.data_prepared,
         place=Place.read(environ),
     )
 

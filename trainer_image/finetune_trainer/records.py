@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 CONTRACT_VERSION = 1
 """Raised when train.yaml, run.json or the files below change their meaning; the trainer refuses any other version."""
@@ -19,6 +19,7 @@ TRAIN_FILE = "train.yaml"
 DEEPSPEED_FILE = "ds.json"
 DATASET_INFO_FILE = "dataset_info.json"
 RUN_FILE = "run.json"
+PREPARE_FILE = "prepare.json"
 HOSTFILE = "hostfile"
 
 # Variables that the operator (or `finetune run`) sets beside those of the training operator (PET_*, MASTER_*).
@@ -59,7 +60,7 @@ RANK_STOPPED = "RankStopped"
 TERMINATION_LIMIT = 4096
 """Bytes of a termination message that the kubelet keeps."""
 
-Phase = Literal["starting", "data", "model", "training", "evaluating", "saving"]
+Phase = Literal["fetching", "starting", "data", "model", "training", "evaluating", "saving"]
 Result = Literal["succeeded", "failed", "stopped"]
 
 
@@ -110,11 +111,52 @@ class RunSpec(Record):
     """GPUs that each pod was given; a rank that can't see its own refuses to train on a CPU instead."""
     progress_url: str | None = None
     """Where the supervisor posts progress; None: nowhere."""
+    data_prepared: bool = False
+    """The data lie as tokens in the cache already: overwrite_cache has had its say."""
 
     @property
     def world_size(self) -> int:
         """Ranks of the whole job."""
         return self.nodes * self.processes_per_node
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareSpec(Record):
+    """prepare.json: what is to be done before GPUs are taken."""
+
+    source: str | None
+    """Of the model: hf://, ms://, s3://, http(s)://; None: train.yaml names a folder."""
+    cache: str
+    """Folder for fetched models."""
+    data: bool
+    """Tokenise the data."""
+    gpu_memory: str | None = None
+    """Of one GPU, as a quantity; None: nothing is said of what fits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation(Record):
+    """What a preparation found, or why it failed: the termination message of its pod."""
+
+    result: Literal["succeeded", "failed"]
+    reason: str
+    message: str
+    retryable: bool
+    model: str | None = None
+    """The fetched model's folder; None: nothing was fetched."""
+    parameters: int | None = None
+    memory: int | None = None
+    """Bytes that one GPU needs, by the estimate; None: the model can't be sized."""
+    fits: bool | None = None
+    instead: str = ""
+    """What would fit."""
+    steps: int | None = None
+    rows: int | None = None
+    tokens: int | None = None
+
+    def to_termination_message(self) -> str:
+        """As JSON of at most `TERMINATION_LIMIT` bytes: the message's end gives way."""
+        return _shortened(self).to_json()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,10 +188,16 @@ class Progress(Record):
     rows_truncated: int | None = None
     rows_changed: int | None = None
     """Kept, but not as the file has them; data_report.json says which and why."""
+    fetched_bytes: int | None = None
+    """Of the model, in the cache; while it is fetched."""
+    total_bytes: int | None = None
+    bytes_per_second: float | None = None
 
     @property
     def percentage(self) -> int:
-        """0 to 100; 100 only when the last step is done."""
+        """0 to 100 of the steps, or of the bytes while they are fetched; 100 only when the last one is done."""
+        if self.total_bytes:
+            return 100 * (self.fetched_bytes or 0) // self.total_bytes
         return 100 * self.step // self.total_steps if self.total_steps else 0
 
 
@@ -199,12 +247,9 @@ class Outcome(Record):
     def to_termination_message(self) -> str:
         """As JSON of at most `TERMINATION_LIMIT` bytes: the log's first lines give way, then the message's end."""
         shorter = self
-        while len(shorter.to_json().encode()) > TERMINATION_LIMIT:
-            if shorter.log_tail:
-                shorter = dataclasses.replace(shorter, log_tail=shorter.log_tail[len(shorter.log_tail) // 4 + 1 :])
-            else:
-                shorter = dataclasses.replace(shorter, message=shorter.message[: len(shorter.message) * 3 // 4])
-        return shorter.to_json()
+        while shorter.log_tail and _is_too_long(shorter):
+            shorter = dataclasses.replace(shorter, log_tail=shorter.log_tail[len(shorter.log_tail) // 4 + 1 :])
+        return _shortened(shorter).to_json()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,6 +283,20 @@ class CheckpointMark(Record):
     world_size: int
 
 
+_Told = TypeVar("_Told", Preparation, Outcome)
+
+
+def _shortened(record: _Told) -> _Told:
+    """With as much of the message as the kubelet keeps."""
+    while _is_too_long(record):
+        record = dataclasses.replace(record, message=record.message[: len(record.message) * 3 // 4])
+    return record
+
+
+def _is_too_long(record: Record) -> bool:
+    return len(record.to_json().encode()) > TERMINATION_LIMIT
+
+
 def to_kubeflow(progress: Progress) -> dict[str, Any]:
     """Progress in Kubeflow's status protocol (kubeflow/trainer: pkg/statusserver)."""
     values = {
@@ -252,6 +311,9 @@ def to_kubeflow(progress: Progress) -> dict[str, Any]:
         "rows_dropped": progress.rows_dropped,
         "rows_truncated": progress.rows_truncated,
         "rows_changed": progress.rows_changed,
+        "fetched_bytes": progress.fetched_bytes,
+        "total_bytes": progress.total_bytes,
+        "bytes_per_second": progress.bytes_per_second,
         "phase": progress.phase,
         "time": progress.time,
     }

@@ -152,7 +152,8 @@ def _build(
     tokenizer = model.load_tokenizer(cfg)
     today = world.gather(datetime.date.today())[0]  # one date for all, also at midnight
     with world.first(shared=cfg.data.data_shared_file_system) as goes_first:
-        prepared = data.build(cfg, tokenizer, reuse_cache=None if goes_first else True, today=today)
+        kept = None if goes_first and not context.data_prepared else True
+        prepared = data.build(cfg, tokenizer, reuse_cache=kept, today=today)
     prepared = _with_chat_template(prepared, reporter)
     _tell_rows(prepared.report, reporter, cfg.data.cutoff_len)
     if world.is_first:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +11,7 @@ from rich.table import Table
 from finetune_trainer.sizing import Architecture, Machine, Report
 from finetune_trainer.sizing.machine import GIB
 from finetune_trainer.sizing.report import PARTS
+from finetune_trainer.sizing.words import count, gib, keys
 
 _SAID = {
     "weights": "weights",
@@ -42,21 +42,21 @@ def draw(report: Report, model: Architecture, console: Console) -> None:
 
 def _head(report: Report, model: Architecture) -> Iterator[str]:
     found, course = report.estimate, report.course
-    size = f"{_count(found.parameters)} parameters, {_count(found.trained)} trained"
+    size = f"{count(found.parameters)} parameters, {count(found.trained)} trained"
     yield f"{model.kind}, {size}; {_on(report.machine)}"
     run = (
-        f"{course.steps:,} steps, at most {_count(course.tokens or 0)} tokens" if course.steps else "steps: say --rows"
+        f"{course.steps:,} steps, at most {count(course.tokens or 0)} tokens" if course.steps else "steps: say --rows"
     )
     yield f"global batch {course.global_batch:,} rows, at most {course.tokens_per_step:,} tokens a step; {run}"
-    disk = f"; all on the disk at the end {_gib(course.disk)}" if course.disk else ""
-    yield f"a checkpoint takes {_gib(course.checkpoint_bytes)} of disk, the result {_gib(course.model_bytes)}{disk}"
+    disk = f"; all on the disk at the end {gib(course.disk)}" if course.disk else ""
+    yield f"a checkpoint takes {gib(course.checkpoint_bytes)} of disk, the result {gib(course.model_bytes)}{disk}"
     if found.host:
-        yield f"each rank holds {_gib(found.host)} in the node's main memory"
+        yield f"each rank holds {gib(found.host)} in the node's main memory"
 
 
 def _on(on: Machine) -> str:
     ranks = f"{on.processes} {'GPU' if on.gpu else 'process'}{'' if on.processes == 1 else 's' if on.gpu else 'es'}"
-    each = f" of {_gib(on.memory)}" if on.memory else ""
+    each = f" of {gib(on.memory)}" if on.memory else ""
     return f"{on.nodes} node{'s' if on.nodes > 1 else ''} x {ranks}{each}"
 
 
@@ -73,7 +73,7 @@ def _parts(report: Report) -> Table:
 
 
 def _verdict(report: Report, memory: int) -> str:
-    taken = f"{_gib(report.estimate.total)} of {_gib(memory)}"
+    taken = f"{gib(report.estimate.total)} of {gib(memory)}"
     checkpointing = "with" if report.estimate.checkpointing else "without"
     verdict = "fits" if report.fits else "DOES NOT FIT"
     return f"{verdict}: {taken}, {checkpointing} gradient checkpointing; {_turns(report)}"
@@ -101,26 +101,10 @@ def _table(report: Report) -> Table:
 
 def _instead(report: Report) -> Iterator[str]:
     if report.nearest is not None:
-        yield f"nearest that fits, {_gib(report.nearest.estimate.total)}:"
-        yield from _keys(report.nearest.changes)
+        yield f"nearest that fits, {gib(report.nearest.estimate.total)}:"
+        yield from (f"  {line}" for line in keys(report.nearest.changes))
         if report.nearest.estimate.host:
-            yield f"  and each rank needs {_gib(report.nearest.estimate.host)} of its node's main memory"
+            yield f"  and each rank needs {gib(report.nearest.estimate.host)} of its node's main memory"
     elif report.leanest is not None:
-        yield f"nothing fits at this cutoff_len; what takes least still takes {_gib(report.leanest.estimate.total)}:"
-        yield from _keys(report.leanest.changes)
-
-
-def _keys(changes: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in changes.items():
-        yield f"  {key}: {str(value).lower()}" if value is not None else f"  (leave {key} out)"
-
-
-def _gib(size: float) -> str:
-    return f"{size / GIB:,.1f} GiB"
-
-
-def _count(number: int) -> str:
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
-        if number >= size:
-            return f"{number / size:,.2f} {unit}"
-    return f"{number:,}"
+        yield f"nothing fits at this cutoff_len; what takes least still takes {gib(report.leanest.estimate.total)}:"
+        yield from (f"  {line}" for line in keys(report.leanest.changes))

@@ -14,6 +14,7 @@ from finetune_trainer.cli import (
     export,
     fetch,
     init_adapter,
+    prepare,
     supervise,
     train,
     version,
@@ -29,6 +30,7 @@ OWN: Mapping[str, Verb] = {
     "export": export.VERB,
     "expand": expand.VERB,
     "init-adapter": init_adapter.VERB,
+    "prepare": prepare.VERB,
     "supervise": supervise.VERB,
     "version": version.VERB,
 }

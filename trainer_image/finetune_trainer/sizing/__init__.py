@@ -11,6 +11,7 @@ from finetune_trainer.sizing.machine import Machine, bytes_of
 from finetune_trainer.sizing.moments import Parts
 from finetune_trainer.sizing.report import Report, report
 from finetune_trainer.sizing.trained import TargetUnknown
+from finetune_trainer.sizing.words import in_words, instead
 
 __all__ = [
     "Architecture",
@@ -23,5 +24,7 @@ __all__ = [
     "TargetUnknown",
     "bytes_of",
     "estimate",
+    "in_words",
+    "instead",
     "report",
 ]

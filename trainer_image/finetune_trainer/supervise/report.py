@@ -36,11 +36,16 @@ def progress(run_dir: Path) -> Progress | None:
 
 def write(outcome: Outcome, termination_log: Path | None, output_dir: Path | None) -> None:
     """The termination message and the record on the volume; a place that cannot be written is told and left out."""
-    if termination_log is not None or KUBELET_FILE.exists():
-        _try(Path.write_text, termination_log or KUBELET_FILE, outcome.to_termination_message())
+    leave_message(outcome.to_termination_message(), termination_log)
     if output_dir is not None:
         name = records.OUTCOME_FILE.format(attempt=outcome.attempt, node_rank=outcome.node_rank)
         _try(atomic.write, output_dir / records.STATE_DIR / name, outcome.to_json())
+
+
+def leave_message(text: str, termination_log: Path | None) -> None:
+    """For the kubelet, or who stands for it; nowhere, where there is neither."""
+    if termination_log is not None or KUBELET_FILE.exists():
+        _try(Path.write_text, termination_log or KUBELET_FILE, text)
 
 
 def keep_stacks(found: Sequence[RankStacks], attempt: int, node_rank: int, output_dir: Path) -> None:
