@@ -19,6 +19,7 @@ SETTLE_SECONDS = 0.5
 """Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
 CHILDREN = (
     (names.PYTORCHJOB_GROUP, "v1", names.PYTORCHJOB_PLURAL),
+    ("batch", "v1", "jobs"),
     ("", "v1", "pods"),
     ("", "v1", "configmaps"),
 )

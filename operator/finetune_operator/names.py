@@ -25,12 +25,18 @@ ROLE_CONFIG = "config"
 """The ConfigMaps."""
 ROLE_TRAIN = "train"
 """The PyTorchJob and its pods."""
+ROLE_PREPARE = "prepare"
+"""The Job that prepares, its pods and its ConfigMap."""
 ANNOTATION_JOB = f"{GROUP}/job"
 """On every child: the FineTuneJob's full name (a label's value is limited to 63 characters)."""
 ANNOTATION_SPEC_HASH = f"{GROUP}/spec-hash"
 """On the frozen ConfigMap, with the two below: what attempt 1 froze."""
 ANNOTATION_CONTRACT = f"{GROUP}/contract-version"
 ANNOTATION_IMAGE = f"{GROUP}/image"
+ANNOTATION_PREPARES = f"{GROUP}/prepares"
+"""On the Job that prepares: a hash of what it was told; another one is another preparation."""
+ANNOTATION_IGNORE_MEMORY = f"{GROUP}/ignore-memory"
+"""On a FineTuneJob: "true" starts it although the estimate says that it does not fit."""
 LABEL_UID = f"{GROUP}/job-uid"
 """On every child, and on the pods: an earlier job of the same name may still have children in the cluster."""
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -52,6 +58,7 @@ READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 ACCEPTED = "Accepted"
+PREPARED = "Prepared"
 ADMITTED = "Admitted"
 PODS_READY = "PodsReady"
 TRAINING = "Training"
@@ -92,6 +99,11 @@ def base_name(job: str) -> str:
 def config_name(job: str) -> str:
     """The ConfigMap that is frozen at attempt 1."""
     return f"{base_name(job)}-config"
+
+
+def prepare_name(job: str) -> str:
+    """The Job that prepares, and its ConfigMap."""
+    return f"{base_name(job)}-prepare"
 
 
 def attempt_name(job: str, attempt: int) -> str:

@@ -47,7 +47,7 @@ async def reconcile(
     planned = plan.make(job, observed, settings, now)
     told = status.of(job, planned, observed, now)
     try:
-        manifests = render.children(planned.run) if planned.run is not None else ()
+        manifests = _wanted(planned)
     except render.OverlayInvalid as error:
         wrong = Violation(path=error.path, message=error.message)
         await _report(key, cluster, body, status.rejected(body, (wrong,), now, reason="Refused"))
@@ -63,6 +63,13 @@ async def reconcile(
         text = f"attempt {planned.record.number} ended: {planned.record.message}"
         await cluster.event(key, planned.record.reason, text, kind)
     return planned.requeue_after
+
+
+def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:
+    """The children of what this pass starts."""
+    if planned.prepare is not None:
+        return render.preparation(planned.prepare)
+    return render.children(planned.run) if planned.run is not None else ()
 
 
 def _at_the_door(job: FineTuneJob, observed: observe.Observed, settings: Settings) -> tuple[Violation, ...]:

@@ -47,6 +47,8 @@ class Settings(BaseModel):
     """How pods reach the intake, e.g. http://finetune-operator.finetune-system:8090; None: no progress posts."""
     intake_bind: str = "0.0.0.0:8090"
     health_bind: str = "0.0.0.0:8091"
+    prepare_retries: int = 20
+    """Pods of a preparation that may fail where another one may do better: a hub that is away, a node that goes."""
     backoff_seconds: int = 10
     """Wait before attempt 2; doubles with every failure, up to `backoff_limit_seconds`."""
     backoff_limit_seconds: int = 600

@@ -18,7 +18,10 @@ def children(example: Path) -> tuple[render.Manifest, ...]:
     body = load_yaml(example.read_text(encoding="utf-8"))
     body["metadata"] |= {"namespace": "team-a", "uid": UID, "generation": 1}
     settings = Settings.from_environment({"FINETUNE_OPERATOR_FILE": str(HERE / "settings.yaml")})
-    return render.children(plan.run_plan(spec.parse(body), 1, settings))
+    job = spec.parse(body)
+    prepares = plan.prepare_plan(job, settings)
+    first = render.preparation(prepares) if prepares is not None else ()
+    return (*first, *render.children(plan.run_plan(job, 1, settings, prepared=plan.assumed(job))))
 
 
 def rendered(example: Path) -> dict[str, str]:

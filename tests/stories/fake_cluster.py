@@ -15,7 +15,7 @@ from finetune_operator import names
 from finetune_operator.cluster import ClusterError, Speaker
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
-from finetune_trainer.records import Outcome
+from finetune_trainer.records import Outcome, Preparation
 
 Raw = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,9 +47,12 @@ class FakeCluster:
 
     async def children(self, key: Key, claims: Iterable[str]) -> RawChildren:
         label = names.base_name(key.name)
-        found = {kind: self._labelled(kind, key.namespace, label) for kind in ("ConfigMap", "PyTorchJob", "Pod")}
+        found = {
+            kind: self._labelled(kind, key.namespace, label) for kind in ("ConfigMap", "Job", "PyTorchJob", "Pod")
+        }
         return RawChildren(
             configmaps=tuple({"metadata": raw["metadata"]} for raw in found["ConfigMap"]),
+            jobs=found["Job"],
             pytorchjobs=found["PyTorchJob"],
             pods=found["Pod"],
             claims={claim: self._read("PersistentVolumeClaim", key.namespace, claim) for claim in claims},
@@ -168,6 +171,25 @@ class FakeCluster:
     def stamp(self) -> str:
         """Now, as Kubernetes writes it."""
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def end_preparation(self, found: Preparation, name: str = "demo-prepare") -> None:
+        """The Job's pod ends, and with it the Job, unless another pod may do better."""
+        job = self.objects["Job", "default", name]
+        pod = f"{name}-{next(self._numbers)}"
+        metadata = {
+            "name": pod,
+            "namespace": "default",
+            "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
+            "ownerReferences": [{"uid": job["metadata"]["uid"]}],
+        }
+        self.put({"kind": "Pod", "metadata": metadata, "spec": {}, "status": {}})
+        code = 0 if found.result == "succeeded" else 75 if found.retryable else 2
+        ended = {"exitCode": code, "reason": "Completed", "message": found.to_termination_message()}
+        self._phase(self.pod(pod), "Failed" if code else "Succeeded", {"terminated": ended})
+        status = job.setdefault("status", {})
+        status["failed"] = status.get("failed", 0) + bool(code)
+        if not found.retryable:
+            status["conditions"] = [{"type": "Failed" if code else "Complete", "status": "True"}]
 
     # The training operator: what of it our plan must live with.
 

@@ -82,7 +82,7 @@ class Story:
         """Change the world, run passes until they change nothing, compare.
 
         Keys of `expected`: `state`, or any other key of status; a condition's type, with its status or
-        `status/reason`; `pytorchjobs`, `pods`, `configmaps`: names of what is there.
+        `status/reason`; `jobs`, `pytorchjobs`, `pods`, `configmaps`: names of what is there.
         """
         change(self.world)
         await self.rest()
@@ -149,7 +149,7 @@ class Story:
 
     def _look(self, key: str, like: object) -> object:
         """What the world says about one key of an expectation."""
-        kinds = {"pytorchjobs": "PyTorchJob", "pods": "Pod", "configmaps": "ConfigMap"}
+        kinds = {"pytorchjobs": "PyTorchJob", "pods": "Pod", "configmaps": "ConfigMap", "jobs": "Job"}
         if key in kinds:
             return self.world.named(kinds[key])
         for condition in self.status.get("conditions", []):

@@ -144,6 +144,8 @@ class Preparation(Record):
     retryable: bool
     model: str | None = None
     """The fetched model's folder; None: nothing was fetched."""
+    data: bool = False
+    """The data lie as tokens where the ranks will look for them."""
     parameters: int | None = None
     memory: int | None = None
     """Bytes that one GPU needs, by the estimate; None: the model can't be sized."""

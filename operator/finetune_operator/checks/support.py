@@ -14,8 +14,6 @@ def not_supported_yet(job: FineTuneJob, _observed: Observed, _settings: Settings
     """Fields of the manifest whose effect isn't built."""
     if job.spec.export and job.spec.export.merge:
         yield Violation(path="spec.export.merge", message="is not supported yet; leave it out")
-    if job.spec.resources.gpu_memory is not None:
-        yield Violation(path="spec.resources.gpuMemory", message="is not supported yet; leave it out")
 
 
 def datasets_alike(job: FineTuneJob, _observed: Observed, _settings: Settings) -> Iterable[Violation]:

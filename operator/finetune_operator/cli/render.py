@@ -9,6 +9,7 @@ from finetune_operator import plan, render
 from finetune_operator.cli import door, manifest
 from finetune_operator.cli.verb import Verb
 from finetune_operator.settings import Settings
+from finetune_operator.spec import FineTuneJob
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -21,13 +22,20 @@ def _run(arguments: Namespace) -> int:
     source = manifest.read(arguments.file, arguments.namespace)
     job = door.admit(source, settings)
     try:
-        manifests = render.children(plan.run_plan(job, arguments.attempt, settings))
+        manifests = _manifests(job, arguments.attempt, settings)
     except render.OverlayInvalid as error:
         raise manifest.ManifestInvalid(source.at(error.path, error.message)) from error
     for note in door.notes(job, settings):
         print(f"note: {note}", file=sys.stderr)
     print(render.documents(manifests), end="")
     return 0
+
+
+def _manifests(job: FineTuneJob, attempt: int, settings: Settings) -> tuple[render.Manifest, ...]:
+    """Of the preparation, if there is one, and of the attempt."""
+    prepares = plan.prepare_plan(job, settings)
+    first = render.preparation(prepares) if prepares is not None else ()
+    return (*first, *render.children(plan.run_plan(job, attempt, settings, prepared=plan.assumed(job))))
 
 
 VERB = Verb(help="print the manifests that the operator would apply for a job", configure=_configure, run=_run)

@@ -12,6 +12,7 @@ from finetune_operator.cli.verb import Verb
 from finetune_operator.plan.run import output_dir
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob
+from finetune_operator.spec.types import Claim
 
 WORKDIR = "finetune-runs"
 
@@ -51,7 +52,7 @@ def _run(arguments: Namespace) -> int:
     # Nobody listens on this machine: progress is read from the run's folder.
     settings = Settings.from_environment().model_copy(update={"intake_url": None})
     job = door.admit(manifest.read(arguments.file, arguments.namespace, uid=str(uuid4())), settings)
-    job = _with_attempts(job, arguments.attempts)
+    job = _with_cache(_with_attempts(job, arguments.attempts))
     folders = local.Folders(
         workdir=arguments.workdir.resolve(), namespace=job.namespace, job=job.name, given=dict(arguments.claims)
     )
@@ -68,6 +69,14 @@ def _with_attempts(job: FineTuneJob, attempts: int | None) -> FineTuneJob:
         return job
     policy = job.spec.run_policy.model_copy(update={"max_attempts": attempts})
     return replace(job, spec=job.spec.model_copy(update={"run_policy": policy}))
+
+
+def _with_cache(job: FineTuneJob) -> FineTuneJob:
+    """This machine keeps models, whatever the job says."""
+    if job.spec.storage.cache is not None:
+        return job
+    storage = job.spec.storage.model_copy(update={"cache": Claim(claim_name="cache")})
+    return replace(job, spec=job.spec.model_copy(update={"storage": storage}))
 
 
 VERB = Verb(help="run a job on this machine, without a cluster", configure=_configure, run=_run)

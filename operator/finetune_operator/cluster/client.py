@@ -1,7 +1,7 @@
 """The real cluster, through kubernetes.aio's plain client: dicts in, dicts out.
 
 A pass reads live, by label, and never from a cache fed by watches: a view that lacks a child it has just made, or that
-has not arrived yet after a restart, would start a second attempt. The price is one GET and three lists, asked at the
+has not arrived yet after a restart, would start a second attempt. The price is one GET and four lists, asked at the
 same time; ConfigMaps come as metadata only. Lists name no resource version on purpose: such a read is consistent.
 """
 
@@ -77,15 +77,15 @@ class KubernetesCluster:
         """What carries this job's label, as it is now, and the named claims of its namespace."""
         wanted = tuple(claims)
         selector = f"{names.LABEL_JOB}={names.base_name(key.name)}"
-        configmaps, pytorchjobs, pods, found = await asyncio.gather(
+        configmaps, jobs, pytorchjobs, pods, found = await asyncio.gather(
             self._list("ConfigMap", key.namespace, selector, accept=METADATA_LIST),
+            self._list("Job", key.namespace, selector),
             self._list("PyTorchJob", key.namespace, selector),
             self._list("Pod", key.namespace, selector),
             asyncio.gather(*(self._get("PersistentVolumeClaim", key.namespace, claim) for claim in wanted)),
         )
-        return RawChildren(
-            configmaps=configmaps, pytorchjobs=pytorchjobs, pods=pods, claims=dict(zip(wanted, found, strict=True))
-        )
+        claimed = dict(zip(wanted, found, strict=True))
+        return RawChildren(configmaps=configmaps, jobs=jobs, pytorchjobs=pytorchjobs, pods=pods, claims=claimed)
 
     async def apply(self, manifest: Raw) -> None:
         """Server-side apply, by force: every field of the manifest is ours afterwards."""

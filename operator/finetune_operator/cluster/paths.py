@@ -7,6 +7,7 @@ from finetune_operator import names
 _PLURALS = {
     "ConfigMap": ("api/v1", "configmaps"),
     "Event": ("api/v1", "events"),
+    "Job": ("apis/batch/v1", "jobs"),
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Pod": ("api/v1", "pods"),
     "PyTorchJob": (f"apis/{names.PYTORCHJOB_API_VERSION}", names.PYTORCHJOB_PLURAL),

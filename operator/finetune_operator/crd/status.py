@@ -12,6 +12,7 @@ from pydantic import Field
 from finetune_operator.spec.part import Part
 
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+Large = Annotated[int, Field(ge=0, le=2**53)]
 Generation = Annotated[int, Field(ge=-1, le=2**53)]
 Short = Annotated[str, Field(max_length=253)]
 Figure = Annotated[str, Field(max_length=32)]
@@ -63,8 +64,24 @@ class Pod(Part):
     uid: Short = Field(description="Uid of the pod.")
 
 
+class Preparation(Part):
+    """What was found before GPUs were taken."""
+
+    model: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, description="Folder of the fetched model."
+    )
+    parameters: Large | None = Field(default=None, description="Parameters of the model.")
+    memory_per_gpu: Figure | None = Field(
+        default=None, description="What one GPU needs, by the estimate, e.g. 62.2 GiB."
+    )
+    fits: bool | None = Field(default=None, description="Whether that fits into resources.gpuMemory.")
+    rows: Large | None = Field(default=None, description="Rows to train on.")
+    tokens: Large | None = Field(default=None, description="Tokens of these rows.")
+    steps: Count | None = Field(default=None, description="Steps that they make.")
+
+
 class Progress(Part):
-    """How far the running attempt is, by its own report."""
+    """How far the running attempt, or the preparation before it, is, by its own report."""
 
     step: Count | None = Field(default=None, description="Steps done.")
     total_steps: Count | None = Field(default=None, description="Steps in all.")
@@ -75,12 +92,16 @@ class Progress(Part):
     percentage: Figure | None = Field(default=None, description="Share of the steps that is done, e.g. 42%.")
     eta: Figure | None = Field(default=None, description="Time that is left, e.g. 3m 20s.")
     remaining_seconds: Count | None = Field(default=None, description="The same in seconds.")
-    phase: Short | None = Field(default=None, description="starting, data, model, training, evaluating or saving.")
+    phase: Short | None = Field(
+        default=None, description="fetching, starting, data, model, training, evaluating, saving."
+    )
     checkpoint_step: Count | None = Field(default=None, description="Step of the latest complete checkpoint.")
     rows: Count | None = Field(default=None, description="Rows read, of all data sets.")
     rows_dropped: Count | None = Field(default=None, description="Rows left out; data_report.json lists them.")
     rows_truncated: Count | None = Field(default=None, description="Rows cut to cutoff_len.")
     rows_changed: Count | None = Field(default=None, description="Rows kept, but not as the file has them.")
+    fetched: Figure | None = Field(default=None, description="Of the model, while it is fetched: 31.2 of 72.1 GB.")
+    bytes_per_second: Large | None = Field(default=None, description="Speed of the fetch.")
     update_time: Time | None = Field(default=None, description="When the report was made.")
 
 
@@ -99,6 +120,7 @@ class Status(Part):
     attempt: Count | None = Field(default=None, description="Number of the newest attempt.")
     attempts: tuple[Attempt, ...] = Field(default=(), max_length=1000, description="Attempts that have ended.")
     pods: tuple[Pod, ...] = Field(default=(), max_length=1024, description="Pods of the running attempt.")
+    preparation: Preparation | None = Field(default=None, description="What was found before GPUs were taken.")
     progress: Progress | None = Field(default=None, description="How far the running attempt is.")
     start_time: Time | None = Field(default=None, description="When the operator accepted the job.")
     admitted_time: Time | None = Field(default=None, description="First admission; the deadline counts from here.")

@@ -66,10 +66,10 @@ class Doorkeeper:
         return speaker
 
     async def attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
-        """The attempt that the speaker belongs to.
+        """The attempt that the speaker belongs to; 0: it prepares the job.
 
         Raises:
-            web.HTTPForbidden: it is no pod of the job's newest attempt.
+            web.HTTPForbidden: it is no pod of the job's newest attempt, nor of its preparation.
         """
         return await self._attempts.get((speaker, key, job_uid), lambda: self._newest_attempt(speaker, key, job_uid))
 
@@ -78,8 +78,11 @@ class Doorkeeper:
             return (await self._cluster.review(token),)
 
     async def _newest_attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
-        observed = observe.of(await self._cluster.children(key, ()), uid=job_uid)
+        children = await self._cluster.children(key, ())
+        observed = observe.of(children, uid=job_uid)
         newest = observed.attempts[-1] if observed.attempts else None
+        if newest is None and (speaker.pod, speaker.uid) in observe.preparing_pods(children.pods):
+            return 0
         if newest is None or (speaker.pod, speaker.uid) not in {(pod.name, pod.uid) for pod in newest.pods}:
             raise web.HTTPForbidden(text=f"pod {speaker.pod} is not a pod of the newest attempt of job {key}")
         return newest.number

@@ -44,6 +44,9 @@ def from_kubeflow(body: object, *, now: float) -> Progress:
         rows_dropped=_whole("rows_dropped", values),
         rows_truncated=_whole("rows_truncated", values),
         rows_changed=_whole("rows_changed", values),
+        fetched_bytes=_whole("fetched_bytes", values),
+        total_bytes=_whole("total_bytes", values),
+        bytes_per_second=_finite("bytes_per_second", values),
     )
 
 
@@ -74,6 +77,11 @@ def _optional(name: str, values: Mapping[str, str]) -> float | None:
 def _number(name: str, values: Mapping[str, str], default: float) -> float:
     number = _optional(name, values)
     return default if number is None or not math.isfinite(number) else number
+
+
+def _finite(name: str, values: Mapping[str, str]) -> float | None:
+    number = _optional(name, values)
+    return number if number is not None and 0 <= number <= LARGEST else None
 
 
 def _whole(name: str, values: Mapping[str, str]) -> int | None:

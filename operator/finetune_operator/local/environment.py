@@ -41,18 +41,29 @@ class Node:
 
 def container(pytorchjob: Manifest) -> Manifest:
     """The trainer's container, as rendered; Master and Worker have the same."""
-    template = pytorchjob["spec"]["pytorchReplicaSpecs"]["Master"]["template"]
+    return trainer(pytorchjob["spec"]["pytorchReplicaSpecs"]["Master"]["template"])
+
+
+def trainer(template: Manifest) -> Manifest:
+    """The trainer's container of a pod's template."""
     found: Manifest = next(one for one in template["spec"]["containers"] if one["name"] == names.CONTAINER)
     return found
 
 
-def of(pytorchjob: Manifest, node: Node, *, port: int, shell: Mapping[str, str]) -> dict[str, str]:
-    """The shell's variables, the container's, then the training operator's, as in a pod the last one winning."""
+def of_container(container: Manifest, shell: Mapping[str, str]) -> dict[str, str]:
+    """The shell's variables, and the container's over them."""
     variables = dict(shell)
-    variables |= _loopback(shell) | _own_gpus(pytorchjob, node, shell)
-    for entry in container(pytorchjob).get("env", []):
+    for entry in container.get("env", []):
         if "value" in entry and entry["name"] not in POD_ONLY:
             variables[entry["name"]] = _expanded(entry["value"], variables)
+    return variables
+
+
+def of(pytorchjob: Manifest, node: Node, *, port: int, shell: Mapping[str, str]) -> dict[str, str]:
+    """The shell's variables, the container's, then the training operator's, as in a pod the last one winning."""
+    variables = of_container(
+        container(pytorchjob), {**shell, **_loopback(shell), **_own_gpus(pytorchjob, node, shell)}
+    )
     variables |= _injected(pytorchjob, node.rank, port)
     return variables | {ENV_RUN_DIR: str(node.run_dir), ENV_TERMINATION_LOG: str(node.termination_log)}
 

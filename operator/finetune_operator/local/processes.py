@@ -119,12 +119,12 @@ def start(plan: RunPlan, pytorchjob: Manifest, folder: Path, program: Sequence[s
     port, now = _free_port(), datetime.now(UTC)
     gpus = plan.job.spec.resources.gpus_per_node
     nodes = [Node(rank=rank, gpus=gpus, folder=folder) for rank in range(environment.nodes(pytorchjob))]
-    command = _command(pytorchjob, program)
+    argv = command(environment.container(pytorchjob), program)
     pods = tuple(
         Pod(
             node=node,
             name=names.pod_name(plan.name, node.rank),
-            process=_start(command, node, environment.of(pytorchjob, node, port=port, shell=os.environ)),
+            process=_start(argv, node, environment.of(pytorchjob, node, port=port, shell=os.environ)),
             started=now,
         )
         for node in nodes
@@ -139,10 +139,10 @@ def _phase(pods: tuple[ObservedPod, ...]) -> str:
     return pods[0].phase
 
 
-def _command(pytorchjob: Manifest, program: Sequence[str]) -> list[str]:
-    container = environment.container(pytorchjob)
-    command: list[str] = [*container["command"], *container.get("args", [])]
-    return [*program, *command[1:]] if command[0] == "finetune" else command
+def command(container: Manifest, program: Sequence[str]) -> list[str]:
+    """What a container starts, with `program` in the place of `finetune`."""
+    argv: list[str] = [*container["command"], *container.get("args", [])]
+    return [*program, *argv[1:]] if argv[0] == "finetune" else argv
 
 
 def _start(command: Sequence[str], node: Node, variables: dict[str, str]) -> subprocess.Popen[bytes]:

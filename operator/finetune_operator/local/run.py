@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from finetune_operator import plan, render
-from finetune_operator.local import environment, processes
+from finetune_operator.local import environment, preparing, processes
 from finetune_operator.local.display import Display
 from finetune_operator.local.folders import Folders
 from finetune_operator.local.interrupts import Interrupts
+from finetune_operator.local.preparing import Preparing
 from finetune_operator.local.processes import POLL_SECONDS, PROGRAM, Attempt
 from finetune_operator.observe import Frozen, Observed
-from finetune_operator.plan import Plan, RunPlan, State
+from finetune_operator.plan import Plan, PreparePlan, RunPlan, State
 from finetune_operator.settings import Settings
 from finetune_operator.spec import AttemptRecord, FineTuneJob, Recorded
 
@@ -59,6 +60,7 @@ class _Loop:
     request: LocalRun
     display: Display
     interrupts: Interrupts
+    prepares: Preparing | None = None
     attempt: Attempt | None = None
     frozen: Frozen | None = None
     records: tuple[AttemptRecord, ...] = ()
@@ -67,14 +69,19 @@ class _Loop:
     def run(self) -> int:
         """Pass after pass until nothing is left to wait for."""
         try:
-            while (planned := self._pass()).requeue_after is not None or self.attempt is not None:
+            while (planned := self._pass()).requeue_after is not None or self._is_busy(planned):
                 time.sleep(POLL_SECONDS)
         finally:
             if self.attempt is not None:
                 self.attempt.kill()
+            if self.prepares is not None:
+                self.prepares.stop()
         if not self.records:
             self.display.say(planned.message)
         return {State.SUCCEEDED: 0, State.SUSPENDED: STOPPED}.get(planned.state, 1)
+
+    def _is_busy(self, planned: Plan) -> bool:
+        return self.attempt is not None or planned.state == State.PREPARING
 
     def _pass(self) -> Plan:
         now = datetime.now(UTC)
@@ -82,8 +89,12 @@ class _Loop:
         self.admitted = planned.admitted or self.admitted
         if planned.record is not None:
             self._end(planned.record)
+        elif planned.prepare is not None:
+            self._prepare(planned.prepare)
         elif planned.run is not None:
             self._start(planned.run)
+        elif planned.state == State.PREPARING and self.prepares is not None:
+            self.display.show(self.prepares.progress())
         elif self.attempt is not None:
             self.display.show(self.attempt.progress())
         return planned
@@ -98,13 +109,28 @@ class _Loop:
 
     def _observed(self) -> Observed:
         if self.attempt is None:
-            return Observed(frozen=self.frozen)
+            seen = self.prepares.observe() if self.prepares is not None else None
+            return Observed(frozen=self.frozen, prepare=seen)
         return Observed(attempts=(self.attempt.observe(),), frozen=self.frozen, progress=self.attempt.progress())
+
+    def _prepare(self, planned: PreparePlan) -> None:
+        """As in a cluster, but for the paths."""
+        request, folders = self.request, self.request.folders
+        here = plan.prepare_plan(request.job, request.settings, folders.paths)
+        assert here is not None, "what is to be prepared does not depend on where"
+        files, job = render.preparation(here)
+        folders.mount(here.run.mounts)
+        folders.write([files])
+        self.prepares = preparing.start(job, planned.hash, folders.root / "prepare", request.program)
+        self.display.say(f"preparing the model and the data; log: {self.prepares.log}")
 
     def _start(self, planned: RunPlan) -> None:
         """The same plan with this machine's paths; nothing queues here."""
         request, folders = self.request, self.request.folders
-        run = plan.run_plan(request.job, planned.attempt, request.settings, frozen=self.frozen, paths=folders.paths)
+        found = self.prepares.observe().found if self.prepares is not None else None
+        run = plan.run_plan(
+            request.job, planned.attempt, request.settings, frozen=self.frozen, prepared=found, paths=folders.paths
+        )
         manifests = render.children(run)
         folders.mount(run.mounts)
         folders.write(manifests)

@@ -4,14 +4,27 @@ Law: reads children's `.status`; knows nothing of what we wish.
 """
 
 from finetune_operator.observe.children import of
+from finetune_operator.observe.prepare import pods as preparing_pods
 from finetune_operator.observe.types import (
     Frozen,
     Observed,
     ObservedAttempt,
     ObservedClaim,
     ObservedPod,
+    ObservedPrepare,
     Posted,
     RawChildren,
 )
 
-__all__ = ["Frozen", "Observed", "ObservedAttempt", "ObservedClaim", "ObservedPod", "Posted", "RawChildren", "of"]
+__all__ = [
+    "Frozen",
+    "Observed",
+    "ObservedAttempt",
+    "ObservedClaim",
+    "ObservedPod",
+    "ObservedPrepare",
+    "Posted",
+    "RawChildren",
+    "of",
+    "preparing_pods",
+]

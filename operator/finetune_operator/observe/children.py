@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune_operator import names
+from finetune_operator.observe import prepare
 from finetune_operator.observe.pods import node_rank, pod, timestamp
 from finetune_operator.observe.types import (
     Frozen,
@@ -31,6 +32,7 @@ def of(children: RawChildren, *, uid: str, posted: Posted | None = None) -> Obse
     newest = attempts[-1].number if attempts else 0
     return Observed(
         attempts=attempts,
+        prepare=prepare.of(ours),
         frozen=_frozen(ours),
         claims={name: _claim(name, raw) for name, raw in children.claims.items()},
         progress=posted.progress if posted and (posted.job_uid, posted.attempt) == (uid, newest) else None,
@@ -40,7 +42,8 @@ def of(children: RawChildren, *, uid: str, posted: Posted | None = None) -> Obse
 
 def _sorted_out(children: RawChildren, uid: str) -> tuple[list[Child], list[Child]]:
     """(ours, another job's)."""
-    owners = {uid} | {raw["metadata"]["uid"] for raw in children.pytorchjobs if _belongs(raw, {uid})}
+    parents = (*children.pytorchjobs, *children.jobs)
+    owners = {uid} | {raw["metadata"]["uid"] for raw in parents if _belongs(raw, {uid})}
     sides: tuple[list[Child], list[Child]] = ([], [])
     for kind, raw in _each(children):
         sides[not _belongs(raw, owners)].append((kind, raw))
@@ -51,6 +54,7 @@ def _each(children: RawChildren) -> Iterator[Child]:
     """Every child with its kind, in the order in which they may be deleted."""
     for kind, objects in (
         ("PyTorchJob", children.pytorchjobs),
+        ("Job", children.jobs),
         ("Pod", children.pods),
         ("ConfigMap", children.configmaps),
     ):

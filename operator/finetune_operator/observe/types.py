@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from finetune_trainer.records import Outcome, Progress
+from finetune_trainer.records import Outcome, Preparation, Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,6 +15,7 @@ class RawChildren:
 
     configmaps: tuple[dict[str, Any], ...] = ()
     """Metadata only: what they hold is not needed again."""
+    jobs: tuple[dict[str, Any], ...] = ()
     pytorchjobs: tuple[dict[str, Any], ...] = ()
     pods: tuple[dict[str, Any], ...] = ()
     claims: dict[str, dict[str, Any] | None] = field(default_factory=dict)
@@ -23,7 +24,7 @@ class RawChildren:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Posted:
-    """The newest post that the intake accepted, and of which job and attempt it speaks."""
+    """The newest post that the intake accepted, and of which job and attempt it speaks; 0: of its preparation."""
 
     job_uid: str
     attempt: int
@@ -79,6 +80,25 @@ class ObservedAttempt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedPrepare:
+    """The Job that prepares, and what its newest pod says."""
+
+    name: str
+    hash: str
+    """Of what it was told: `names.ANNOTATION_PREPARES`."""
+    deleting: bool = False
+    phase: Literal["Active", "Complete", "Failed"] = "Active"
+    message: str = ""
+    """The Job's own, where it failed."""
+    found: Preparation | None = None
+    """What a pod left: of the one that succeeded, else the newest failure's."""
+    waiting: str | None = None
+    """Why its pod does not start yet."""
+    retries: int = 0
+    """Pods that failed and were followed by another."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedClaim:
     """A PersistentVolumeClaim that the job names; `found` is False where there is none."""
 
@@ -102,6 +122,7 @@ class Observed:
 
     attempts: tuple[ObservedAttempt, ...] = ()
     """By number, rising."""
+    prepare: ObservedPrepare | None = None
     frozen: Frozen | None = None
     claims: dict[str, ObservedClaim] = field(default_factory=dict)
     progress: Progress | None = None

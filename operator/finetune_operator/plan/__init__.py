@@ -4,6 +4,20 @@ Law: decides how many, which name, whether, when to stop retrying; knows neither
 """
 
 from finetune_operator.plan.attempts import Plan, State, make
-from finetune_operator.plan.run import PODS, Mount, Paths, RunPlan, run_plan
+from finetune_operator.plan.prepare import PreparePlan, assumed, prepare_plan
+from finetune_operator.plan.run import OWN_MODEL, PODS, Mount, Paths, RunPlan, run_plan
 
-__all__ = ["PODS", "Mount", "Paths", "Plan", "RunPlan", "State", "make", "run_plan"]
+__all__ = [
+    "OWN_MODEL",
+    "PODS",
+    "Mount",
+    "Paths",
+    "Plan",
+    "PreparePlan",
+    "RunPlan",
+    "State",
+    "assumed",
+    "make",
+    "prepare_plan",
+    "run_plan",
+]

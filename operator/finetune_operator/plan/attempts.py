@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from finetune_operator.observe import Observed, ObservedAttempt
 from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
+from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, Refused, stage, unfinished
 from finetune_operator.plan.run import RunPlan, run_plan
 from finetune_operator.settings import Settings
 from finetune_operator.spec import AttemptRecord, FineTuneJob
@@ -24,6 +25,7 @@ class State(StrEnum):
     """Where a job stands, in one word for people: status.state."""
 
     REJECTED = "Rejected"
+    PREPARING = "Preparing"
     QUEUED = "Queued"
     STARTING = "Starting"
     RUNNING = "Running"
@@ -41,8 +43,12 @@ class Plan:
     message: str = ""
     attempt: int = 0
     """The running attempt, or the last one; 0 before the first."""
-    run: RunPlan | None = None
+    prepare: PreparePlan | None = None
     """To be rendered and applied."""
+    run: RunPlan | None = None
+    """The same."""
+    reason: str = ""
+    """Why the job failed without an attempt."""
     record: AttemptRecord | None = None
     """To be written to status.attempts in this pass."""
     obsolete: tuple[tuple[str, str], ...] = ()
@@ -133,7 +139,9 @@ def _start(
     done = last.number if last else 0
     admitted = job.recorded.admitted
     if job.spec.run_policy.suspend:
-        return Plan(state=State.SUSPENDED, message="spec.runPolicy.suspend is true", attempt=done, admitted=admitted)
+        message = "spec.runPolicy.suspend is true"
+        obsolete = () if observed.frozen is not None else unfinished(observed)
+        return Plan(state=State.SUSPENDED, message=message, attempt=done, admitted=admitted, obsolete=obsolete)
     if observed.foreign:
         kind, name = observed.foreign[0]
         message = f"{kind} {name} of a deleted job of the same name is not gone yet"
@@ -144,9 +152,19 @@ def _start(
     if wait > 0:
         message = f"attempt {number} starts in {wait:.0f} s; attempt {done} ended: {last.message if last else ''}"
         return Plan(state=State.RESTARTING, message=message, attempt=done, admitted=admitted, requeue_after=wait)
-    run = run_plan(job, number, settings, frozen=observed.frozen)
+    ready = Ready() if observed.frozen is not None else stage(job, observed, settings)
+    if not isinstance(ready, Ready):
+        return _not_yet(ready)
+    run = run_plan(job, number, settings, frozen=observed.frozen, prepared=ready.found)
     state = State.QUEUED if run.suspended else State.STARTING
     return Plan(state=state, attempt=number, run=run, admitted=admitted)
+
+
+def _not_yet(prepares: Preparing | Refused) -> Plan:
+    """Before attempt 1."""
+    if isinstance(prepares, Refused):
+        return Plan(state=State.FAILED, reason=prepares.reason, message=prepares.message)
+    return Plan(state=State.PREPARING, message=prepares.message, prepare=prepares.start, obsolete=prepares.obsolete)
 
 
 def _record(live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime) -> AttemptRecord:

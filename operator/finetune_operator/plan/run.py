@@ -8,12 +8,13 @@ from typing import Any
 
 from finetune_operator import names
 from finetune_operator.observe import Frozen
+from finetune_operator.plan.source import source_of
 from finetune_operator.settings import Settings
 from finetune_operator.spec import DATASET_SCHEMES, MODEL_SCHEMES, FineTuneJob, Location, claims, parse_location
 from finetune_operator.spec.types import Claim
 from finetune_trainer import config
 from finetune_trainer.deepspeed import resolve
-from finetune_trainer.records import CONFIG_DIR, CONTRACT_VERSION, DEEPSPEED_FILE, RunSpec
+from finetune_trainer.records import CONFIG_DIR, CONTRACT_VERSION, DEEPSPEED_FILE, Preparation, RunSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,8 @@ class Paths:
 
 
 PODS = Paths()
+OWN_MODEL = "model"
+"""Link in a pod's own cache to the model that it has fetched for itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +65,8 @@ class RunPlan:
     run: RunSpec
     """run.json."""
     mounts: tuple[Mount, ...]
+    fetch: str | None = None
+    """A model that each pod fetches for itself, having no cache to share."""
     paths: Paths = PODS
     network_env: Mapping[str, str] = field(default_factory=dict)
     network_annotations: Mapping[str, str] = field(default_factory=dict)
@@ -70,10 +75,16 @@ class RunPlan:
     """Created suspended, for a queue to admit."""
 
 
-def run_plan(
-    job: FineTuneJob, attempt: int, settings: Settings, *, frozen: Frozen | None = None, paths: Paths = PODS
+def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers need
+    job: FineTuneJob,
+    attempt: int,
+    settings: Settings,
+    *,
+    frozen: Frozen | None = None,
+    prepared: Preparation | None = None,
+    paths: Paths = PODS,
 ) -> RunPlan:
-    """Attempt `attempt` of a job, from the job alone; what attempt 1 froze wins over what would be planned today."""
+    """Attempt `attempt` of a job, from the job and what was prepared; what attempt 1 froze wins over all."""
     spec = job.spec
     profile = settings.network_profiles.get(spec.network.profile or "")
     ds = resolve(job.training, world_size=spec.world_size)
@@ -84,11 +95,12 @@ def run_plan(
         config_name=names.config_name(job.name),
         freeze=frozen is None,
         image=frozen.image if frozen else image(job, settings),
-        train=train_file(job, paths, has_deepspeed=ds is not None),
+        train=train_file(job, paths, prepared, has_deepspeed=ds is not None),
         deepspeed=ds,
         dataset_info=dataset_info(job, paths),
-        run=run_spec(job, settings, paths),
+        run=run_spec(job, settings, paths, data_prepared=prepared is not None and prepared.data),
         mounts=mounts(job, paths),
+        fetch=own_source(job),
         paths=paths,
         network_env=profile.env if profile else {},
         network_annotations=profile.annotations if profile else {},
@@ -108,17 +120,33 @@ def output_dir(job: FineTuneJob, paths: Paths) -> str:
     return f"{paths.output}/{job.namespace}/{job.name}/{job.training.training.output_dir}"
 
 
-def train_file(job: FineTuneJob, paths: Paths, *, has_deepspeed: bool) -> dict[str, Any]:
+def own_source(job: FineTuneJob) -> str | None:
+    """What each pod has to fetch for itself."""
+    return source_of(job.spec) if job.spec.storage.cache is None else None
+
+
+def train_file(job: FineTuneJob, paths: Paths, prepared: Preparation | None, *, has_deepspeed: bool) -> dict[str, Any]:
     """What the user pasted, with the keys that the manifest owns put to their places in the pod."""
     said = dict(config.dump(job.training))
     said["output_dir"] = output_dir(job, paths)
     if job.spec.model is not None:
-        said["model_name_or_path"] = located(parse_location(job.spec.model.uri, MODEL_SCHEMES), paths)
+        said["model_name_or_path"] = model_path(job, job.spec.model.uri, paths, prepared)
+    if source_of(job.spec) is not None:
+        said.pop("model_revision", None)  # of the source; what was fetched is that revision
     if dataset_info(job, paths) is not None:
         said["dataset_dir"] = paths.config
     if has_deepspeed:
         said["deepspeed"] = f"{paths.config}/{DEEPSPEED_FILE}"
     return said
+
+
+def model_path(job: FineTuneJob, uri: str, paths: Paths, prepared: Preparation | None) -> str:
+    """Where the ranks find the model; the source itself as long as it has not been fetched."""
+    if prepared is not None and prepared.model is not None:
+        return prepared.model
+    if source_of(job.spec) is None:
+        return located(parse_location(uri, MODEL_SCHEMES), paths)
+    return uri if job.spec.storage.cache is not None else f"{paths.cache}/{OWN_MODEL}"
 
 
 def dataset_info(job: FineTuneJob, paths: Paths) -> dict[str, Any] | None:
@@ -147,7 +175,7 @@ def located(location: Location, paths: Paths) -> str:
     return location.path or location.name
 
 
-def run_spec(job: FineTuneJob, settings: Settings, paths: Paths) -> RunSpec:
+def run_spec(job: FineTuneJob, settings: Settings, paths: Paths, *, data_prepared: bool) -> RunSpec:
     """run.json."""
     policy = job.spec.run_policy
     url = settings.intake_url
@@ -166,6 +194,7 @@ def run_spec(job: FineTuneJob, settings: Settings, paths: Paths) -> RunSpec:
         hang_timeout_seconds=policy.hang_timeout_seconds,
         grace_seconds=policy.termination_grace_period_seconds,
         progress_url=f"{url}/v1/namespaces/{job.namespace}/jobs/{job.name}/progress" if url else None,
+        data_prepared=data_prepared,
     )
 
 
@@ -173,7 +202,7 @@ def mounts(job: FineTuneJob, paths: Paths) -> tuple[Mount, ...]:
     """Output, cache, and one read-only mount for every claim that a pvc:// uri names."""
     storage = job.spec.storage
     found = [_storage_mount("output", storage.output, paths.output)]
-    if storage.cache is not None:
+    if storage.cache is not None or own_source(job) is not None:
         found.append(_storage_mount("cache", storage.cache, paths.cache))
     named = [claim for claim, fields in claims(job.spec).items() if any(path.endswith("uri") for path in fields)]
     found += [

@@ -1,16 +1,16 @@
-"""Pure: RunPlan -> manifests, in the order in which they are applied.
+"""Pure: RunPlan and PreparePlan -> manifests, in the order in which they are applied.
 
 Law: the only room that writes `apiVersion` or a container. It decides nothing, knows nothing of the cluster, and puts
 no secret's value anywhere: secrets are named, and the kubelet looks them up.
 """
 
-from finetune_operator.plan import RunPlan
-from finetune_operator.render import configmap, pytorchjob
+from finetune_operator.plan import PreparePlan, RunPlan
+from finetune_operator.render import configmap, prepare, pytorchjob
 from finetune_operator.render.metadata import Manifest
 from finetune_operator.render.overlay import OverlayInvalid
 from finetune_operator.render.text import documents
 
-__all__ = ["Manifest", "OverlayInvalid", "children", "documents"]
+__all__ = ["Manifest", "OverlayInvalid", "children", "documents", "preparation"]
 
 
 def children(plan: RunPlan) -> tuple[Manifest, ...]:
@@ -21,3 +21,12 @@ def children(plan: RunPlan) -> tuple[Manifest, ...]:
     """
     frozen = (configmap.frozen(plan),) if plan.freeze else ()
     return (*frozen, configmap.of_attempt(plan), pytorchjob.of(plan))
+
+
+def preparation(plan: PreparePlan) -> tuple[Manifest, ...]:
+    """The children that come before attempt 1: what is to be prepared, and the Job.
+
+    Raises:
+        OverlayInvalid: spec.podTemplate can't be merged into the pod's template.
+    """
+    return (prepare.files(plan), prepare.job(plan))

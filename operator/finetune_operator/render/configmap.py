@@ -19,19 +19,24 @@ def frozen(plan: RunPlan) -> Manifest:
         names.ANNOTATION_CONTRACT: str(plan.run.contract),
         names.ANNOTATION_IMAGE: plan.image,
     }
+    labels = metadata.of_job(plan, names.ROLE_CONFIG)
+    return of(metadata.child(plan, plan.config_name, labels, annotations), files(plan))
+
+
+def files(plan: RunPlan) -> dict[str, str]:
+    """Name -> text of what all attempts read."""
     data = {TRAIN_FILE: yaml_text(plan.train), RUN_FILE: json_text(dataclasses.asdict(plan.run))}
     if plan.deepspeed is not None:
         data[DEEPSPEED_FILE] = json_text(plan.deepspeed)
     if plan.dataset_info is not None:
         data[DATASET_INFO_FILE] = json_text(plan.dataset_info)
-    labels = metadata.of_job(plan, names.ROLE_CONFIG)
-    return _configmap(metadata.child(plan, plan.config_name, labels, annotations), data)
+    return data
 
 
 def of_attempt(plan: RunPlan) -> Manifest:
     """The hostfile: pods' names change with every attempt."""
     labels = metadata.of_attempt(plan, names.ROLE_CONFIG)
-    return _configmap(metadata.child(plan, plan.name, labels), {HOSTFILE: hostfile(plan)})
+    return of(metadata.child(plan, plan.name, labels), {HOSTFILE: hostfile(plan)})
 
 
 def hostfile(plan: RunPlan) -> str:
@@ -40,5 +45,6 @@ def hostfile(plan: RunPlan) -> str:
     return "".join(f"{host} slots={plan.run.processes_per_node}\n" for host in hosts)
 
 
-def _configmap(meta: Manifest, data: dict[str, str]) -> Manifest:
+def of(meta: Manifest, data: dict[str, str]) -> Manifest:
+    """A ConfigMap that is never changed."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "immutable": True, "data": data}

@@ -45,13 +45,21 @@ def _suggested(plan: RunPlan) -> dict[str, str]:
         "DISABLE_KUBEFLOW_INTEGRATION": "TRUE",  # transformers' own callback would post beside our supervisor
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
     }
-    if plan.paths.cache in {mount.path for mount in plan.mounts}:
-        suggested["HF_HOME"] = f"{plan.paths.cache}/huggingface"
+    suggested |= _caches(plan)
     if resources.cpu is not None and not resources.cpu.endswith(LARGE):
         suggested["OMP_NUM_THREADS"] = str(_threads(resources.cpu, plan.run.processes_per_node))
     if resources.gpus_per_node > 0:
         suggested["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     return suggested
+
+
+def _caches(plan: RunPlan) -> dict[str, str]:
+    """What is fetched goes to the cache; tokens to a folder that outlives the pods, where the job has one."""
+    claims = {mount.path: mount.claim for mount in plan.mounts}
+    found = {"HF_HOME": f"{plan.paths.cache}/huggingface"} if plan.paths.cache in claims else {}
+    if claims.get(plan.paths.cache) is None and claims.get(plan.paths.output) is not None:
+        found["HF_DATASETS_CACHE"] = f"{plan.paths.output}/{plan.job.namespace}/{plan.job.name}/.data"
+    return found
 
 
 def _contract(plan: RunPlan) -> dict[str, str]:

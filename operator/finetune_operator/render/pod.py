@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from finetune_operator import names
-from finetune_operator.plan import RunPlan
+from finetune_operator.plan import OWN_MODEL, RunPlan
 from finetune_operator.render import environment, metadata, overlay, volumes
 from finetune_operator.render.metadata import Manifest
 
@@ -16,31 +19,52 @@ def template(plan: RunPlan) -> Manifest:
     Raises:
         OverlayInvalid: spec.podTemplate can't be merged.
     """
-    labels = metadata.of_attempt(plan, names.ROLE_TRAIN)
+    return of(
+        plan,
+        metadata.of_attempt(plan, names.ROLE_TRAIN),
+        command=COMMAND,
+        grace_seconds=plan.job.spec.run_policy.termination_grace_period_seconds,
+        resources=_resources(plan),
+        node_selector=plan.job.spec.scheduling.node_selector,
+        patch=plan.job.spec.pod_template,
+    )
+
+
+def of(  # noqa: PLR0913 - what differs between a rank's pod and one that prepares
+    plan: RunPlan,
+    labels: Mapping[str, str],
+    *,
+    command: Sequence[str],
+    grace_seconds: int,
+    resources: Manifest,
+    node_selector: Mapping[str, str],
+    patch: Mapping[str, Any],
+    restart_policy: str | None = None,
+) -> Manifest:
+    """A pod with the trainer's container, and `patch` on it: the user's overlay.
+
+    Raises:
+        OverlayInvalid: spec.podTemplate can't be merged.
+    """
     ours = {
         "metadata": {
-            "labels": labels,
+            "labels": dict(labels),
             "annotations": {names.ANNOTATION_JOB: plan.job.name, **plan.network_annotations},
         },
-        "spec": _spec(plan),
+        "spec": {
+            **({"restartPolicy": restart_policy} if restart_policy else {}),
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": _security(plan),
+            "terminationGracePeriodSeconds": grace_seconds,
+            **_scheduling(plan, node_selector),
+            **_containers(plan, command, resources),
+        },
     }
-    merged = overlay.merge(ours, plan.job.spec.pod_template, keep=names.CONTAINER)
+    merged = overlay.merge(ours, patch, keep=names.CONTAINER)
     # By these labels the pods are found again: the overlay may add to them only.
     merged["metadata"]["labels"] = {**merged["metadata"].get("labels", {}), **labels}
     return merged
-
-
-def _spec(plan: RunPlan) -> Manifest:
-    folders = volumes.of(plan)
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": _security(plan),
-        "terminationGracePeriodSeconds": plan.job.spec.run_policy.termination_grace_period_seconds,
-        **_scheduling(plan),
-        "containers": [_container(plan, folders.mounts)],
-        "volumes": list(folders.volumes),
-    }
 
 
 def _security(plan: RunPlan) -> Manifest:
@@ -56,10 +80,10 @@ def _security(plan: RunPlan) -> Manifest:
     }
 
 
-def _scheduling(plan: RunPlan) -> Manifest:
+def _scheduling(plan: RunPlan, node_selector: Mapping[str, str]) -> Manifest:
     scheduling = plan.job.spec.scheduling
     said: Manifest = {
-        "nodeSelector": dict(scheduling.node_selector),
+        "nodeSelector": dict(node_selector),
         "tolerations": [dict(toleration) for toleration in scheduling.tolerations],
         "priorityClassName": scheduling.priority_class_name,
         "imagePullSecrets": [{"name": secret.name} for secret in plan.job.spec.image.pull_secrets],
@@ -67,13 +91,29 @@ def _scheduling(plan: RunPlan) -> Manifest:
     return {key: value for key, value in said.items() if value}
 
 
-def _container(plan: RunPlan, mounts: tuple[Manifest, ...]) -> Manifest:
-    optional: Manifest = {"envFrom": environment.sources(plan), "resources": _resources(plan)}
+def _containers(plan: RunPlan, command: Sequence[str], resources: Manifest) -> Manifest:
+    folders = volumes.of(plan)
+    ours = _container(plan, folders.mounts, command, resources)
+    own = {"initContainers": [_fetching(ours, plan.fetch, plan)]} if plan.fetch is not None else {}
+    return {**own, "containers": [ours], "volumes": list(folders.volumes)}
+
+
+def _fetching(ours: Manifest, source: str, plan: RunPlan) -> Manifest:
+    """The same container fetches the model first: there is no cache to share with other pods."""
+    link = f"{plan.paths.cache}/{OWN_MODEL}"
+    without = ("ports", "resources", "terminationMessagePolicy")
+    kept = {key: value for key, value in ours.items() if key not in without}
+    command = ["finetune", "fetch", source, "--cache", plan.paths.cache, "--link", link]
+    return {**kept, "name": "fetch", "command": command, "terminationMessagePolicy": "FallbackToLogsOnError"}
+
+
+def _container(plan: RunPlan, mounts: tuple[Manifest, ...], command: Sequence[str], resources: Manifest) -> Manifest:
+    optional: Manifest = {"envFrom": environment.sources(plan), "resources": resources}
     return {
         "name": names.CONTAINER,
         "image": plan.image,
         "imagePullPolicy": plan.job.spec.image.pull_policy,
-        "command": list(COMMAND),
+        "command": list(command),
         "ports": [{"name": "pytorchjob-port", "containerPort": names.MASTER_PORT, "protocol": "TCP"}],
         "env": environment.of(plan),
         **{key: value for key, value in optional.items() if value},

@@ -73,8 +73,8 @@ def _folder(name: str) -> Manifest:
 
 
 def _config(plan: RunPlan) -> Manifest:
-    """Both ConfigMaps in one folder."""
-    sources = [{"configMap": {"name": name}} for name in (plan.config_name, plan.name)]
+    """The ConfigMaps in one folder."""
+    sources = [{"configMap": {"name": name}} for name in dict.fromkeys((plan.config_name, plan.name))]
     return _volume("config", "projected", {"sources": sources})
 
 

@@ -9,18 +9,20 @@ from typing import Literal
 
 from finetune_operator.spec.types import FineTuneJobSpec
 
-Scheme = Literal["hf", "ms", "s3", "gs", "pvc", "path"]
+Scheme = Literal["hf", "ms", "s3", "gs", "http", "https", "pvc", "path"]
 _FORMS: dict[Scheme, str] = {
     "hf": "hf://org/name",
     "ms": "ms://org/name",
     "s3": "s3://bucket/file",
     "gs": "gs://bucket/file",
+    "http": "http://host/folder",
+    "https": "https://host/folder",
     "pvc": "pvc://claim/path",
     "path": "an absolute path in the image",
 }
-MODEL_SCHEMES: tuple[Scheme, ...] = ("hf", "pvc", "path")
+MODEL_SCHEMES: tuple[Scheme, ...] = ("hf", "ms", "s3", "http", "https", "pvc", "path")
 DATASET_SCHEMES: tuple[Scheme, ...] = ("hf", "ms", "s3", "gs", "pvc", "path")
-_LATER = frozenset({"ms", "s3", "gs", "http", "https", "oci"})
+_LATER = frozenset({"gs", "http", "https", "oci"})
 """Schemes that are meant to work one day."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _CLAIM_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -60,10 +62,22 @@ def _take_apart(scheme: Scheme, rest: str, uri: str) -> Location:
         if not _HUB_NAME.fullmatch(rest):
             raise ValueError(f"must be {_FORMS[scheme]}, not {uri}")
         return Location(scheme=scheme, name=rest)
+    if scheme in ("http", "https"):
+        return _web(scheme, rest, uri)
     root, _, path = rest.partition("/")
     if not _CLAIM_NAME.fullmatch(root) or (scheme != "pvc" and not path):
         raise ValueError(f"must be {_FORMS[scheme]}, not {uri}")
     return Location(scheme=scheme, name=root, path=_clean(path.lstrip("/")))
+
+
+def _web(scheme: Scheme, rest: str, uri: str) -> Location:
+    """A folder on a web server; a secret in an address would be read by everybody who may read the job."""
+    host, _, path = rest.partition("/")
+    if not host or not path or "?" in rest or "#" in rest:
+        raise ValueError(f"must be {_FORMS[scheme]}, not {uri.partition('?')[0]}")
+    if "@" in host:
+        raise ValueError("must not hold a password: put a netrc file into a Secret, and its path into NETRC")
+    return Location(scheme=scheme, name=host, path=_clean(path))
 
 
 def claims(spec: FineTuneJobSpec) -> dict[str, tuple[str, ...]]:

@@ -32,6 +32,8 @@ class FineTuneJob:
     """spec.training, checked, after the ownership rules; a model on a claim is still `pvc://claim/path`."""
     spec_hash: str
     """SHA-256 (16 hexadecimal digits) over what decides the result: model, data, training, output, world size."""
+    ignores_memory: bool = False
+    """By its annotation, it starts although the estimate says that it does not fit."""
     notes: tuple[str, ...] = ()
     """What we read otherwise than it was written, for people; shown with the Accepted condition."""
     recorded: Recorded = field(default_factory=Recorded)
@@ -72,6 +74,7 @@ def _job(
         spec=spec,
         training=training,
         spec_hash=spec_hash(spec, training),
+        ignores_memory=(metadata.get("annotations") or {}).get(names.ANNOTATION_IGNORE_MEMORY) == "true",
         notes=notes,
         recorded=recorded_from_status(body.get("status")),
     )

@@ -21,7 +21,8 @@ class Model(Part):
     uri: str = Field(
         min_length=1,
         max_length=2048,
-        description="hf://org/name, pvc://claim/path, or an absolute path in the image.",
+        description="hf://org/name, ms://org/name, s3://bucket/prefix, https://host/folder, pvc://claim/path, or an"
+        " absolute path in the image.",
     )
     revision: str | None = Field(default=None, max_length=255, description="Branch, tag or commit at the hub.")
     secret_ref: SecretRef | None = Field(
@@ -55,7 +56,10 @@ class Resources(Part):
     nodes: Whole = Field(default=1, ge=1, le=1024, description="Pods of the job, one on each node.")
     gpus_per_node: Whole = Field(default=0, ge=0, le=64, description="GPUs of each pod; 0 trains on CPUs.")
     gpu_resource: str = Field(default="nvidia.com/gpu", max_length=253, description="Extended resource to ask for.")
-    gpu_memory: Quantity | None = Field(default=None, description="Memory of one GPU, e.g. 80Gi. Not supported yet.")
+    gpu_memory: Quantity | None = Field(
+        default=None,
+        description="Memory of one GPU, e.g. 80Gi: a job that would not fit is refused before GPUs are taken.",
+    )
     processes_per_node: Whole | None = Field(
         default=None, ge=1, le=64, description="Ranks of each pod; max(1, gpusPerNode) unless said."
     )
@@ -155,6 +159,16 @@ class RunPolicy(Part):
     )
 
 
+class Prepare(Part):
+    """The Job that fetches the model, tokenises the data and tells the size, before GPUs are taken."""
+
+    cpu: Quantity | None = Field(default=None, description="CPUs that it asks for; it may use more.")
+    memory: Quantity | None = Field(default=None, description="Memory that it asks for; it may use more.")
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, max_length=64, description="Labels of the nodes that it may run on."
+    )
+
+
 class Export(Part):
     """What to make of the trained model."""
 
@@ -179,6 +193,7 @@ class FineTuneJobSpec(Part):
     scheduling: Scheduling = Field(default_factory=Scheduling, description="Where and when the pods may run.")
     launcher: Literal["torchrun", "deepspeed"] = Field(default="torchrun", description="What starts the ranks.")
     run_policy: RunPolicy = Field(default_factory=RunPolicy, description="Suspension, attempts, deadlines.")
+    prepare: Prepare = Field(default_factory=Prepare, description="The Job that runs before the training.")
     export: Export | None = Field(default=None, description="What to make of the trained model.")
     pod_template: dict[str, Any] = Field(
         default_factory=dict, description="A strategic-merge overlay of the pods' template, for what nobody foresaw."

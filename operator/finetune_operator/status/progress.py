@@ -28,9 +28,21 @@ def shown(progress: Progress, *, active: bool) -> dict[str, Any]:
         "rowsDropped": progress.rows_dropped,
         "rowsTruncated": progress.rows_truncated,
         "rowsChanged": progress.rows_changed,
+        "fetched": _fetched(progress),
+        "bytesPerSecond": None if progress.bytes_per_second is None else round(progress.bytes_per_second),
         "updateTime": to_time(datetime.fromtimestamp(progress.time, UTC)),
     }
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _fetched(progress: Progress) -> str | None:
+    """So much of so much, in the units in which hubs tell sizes."""
+    if progress.total_bytes is None or progress.fetched_bytes is None:
+        return None
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if progress.total_bytes >= size:
+            return f"{progress.fetched_bytes / size:.1f} of {progress.total_bytes / size:.1f} {unit}"
+    return f"{progress.fetched_bytes} of {progress.total_bytes} bytes"
 
 
 def duration(seconds: int) -> str:

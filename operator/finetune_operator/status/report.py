@@ -12,6 +12,7 @@ from finetune_operator.observe import Observed
 from finetune_operator.plan import PODS, Plan, State
 from finetune_operator.plan.run import output_dir
 from finetune_operator.spec import AttemptRecord, FineTuneJob, Violation, attempt_to_status, pods_to_status, to_time
+from finetune_operator.status import preparation
 from finetune_operator.status.conditions import Condition, merge
 from finetune_operator.status.progress import shown
 from finetune_trainer.records import Progress
@@ -25,6 +26,7 @@ UNCOUNTED_KEPT = 100
 """Of the attempts that do not count: a job may be drained or suspended as often as it likes. Failures are all kept."""
 
 READY_MESSAGES = {
+    State.PREPARING: "its model and data are prepared; no GPU is taken yet",
     State.QUEUED: "waiting in its queue",
     State.STARTING: "its pods are starting",
     State.RUNNING: "training",
@@ -47,11 +49,12 @@ def of(job: FineTuneJob, plan: Plan, observed: Observed, now: datetime) -> dict[
         "startTime": previous.get("startTime") or (to_time(now) if plan.attempt else None),
         "admittedTime": to_time(plan.admitted) if plan.admitted else None,
         "completionTime": _completion(plan, previous, now),
+        "preparation": preparation.shown(observed, previous),
         "progress": _progress(plan, observed, records, previous),
         "attempts": [attempt_to_status(record) for record in records],
         "pods": pods_to_status(plan.pods),
         "conditions": merge(
-            previous.get("conditions", ()), _conditions(job, plan, observed, records), job.generation, now
+            previous.get("conditions", ()), _conditions(job, plan, observed, records, previous), job.generation, now
         ),
     }
     return {key: value for key, value in values.items() if value is not None}
@@ -113,7 +116,7 @@ def _progress(
     plan: Plan, observed: Observed, records: tuple[AttemptRecord, ...], previous: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The newest post, or what was known before it; after success the outcome's last step."""
-    active = plan.state == State.RUNNING
+    active = plan.state in {State.RUNNING, State.PREPARING}
     if observed.progress is not None:
         last_step = records[-1].step if plan.state == State.SUCCEEDED else None
         return shown(_at_least(observed.progress, last_step), active=active)
@@ -130,13 +133,18 @@ def _at_least(progress: Progress, step: int | None) -> Progress:
 
 
 def _conditions(
-    job: FineTuneJob, plan: Plan, observed: Observed, records: tuple[AttemptRecord, ...]
+    job: FineTuneJob,
+    plan: Plan,
+    observed: Observed,
+    records: tuple[AttemptRecord, ...],
+    previous: Mapping[str, Any],
 ) -> list[Condition]:
     """The visible list of conditions, in the order that people read them."""
     candidates = (
         _ready(plan),
         _stalled(plan),
         _accepted(job, observed),
+        preparation.condition(plan, observed, previous),
         _admitted(job, plan),
         _pods_ready(plan),
         _training(plan, observed),
@@ -227,5 +235,7 @@ def _succeeded(plan: Plan, records: tuple[AttemptRecord, ...]) -> Condition:
     if plan.state == State.SUCCEEDED:
         return Condition(type=names.SUCCEEDED, status="True", reason="Succeeded", message=plan.message)
     if plan.state == State.FAILED:
-        return Condition(type=names.SUCCEEDED, status="False", reason=records[-1].reason, message=plan.message)
+        return Condition(
+            type=names.SUCCEEDED, status="False", reason=plan.reason or records[-1].reason, message=plan.message
+        )
     return Condition(type=names.SUCCEEDED, status="Unknown", reason=plan.state.value)

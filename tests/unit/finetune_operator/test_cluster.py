@@ -95,10 +95,10 @@ async def test_children_are_found_by_label_and_empty_lists_may_be_null(
     server.answers["GET", "/api/v1/namespaces/team/persistentvolumeclaims/runs"] = (200, {"spec": {}})
     server.answers["GET", "/api/v1/namespaces/team/persistentvolumeclaims/none"] = (404, {"message": "not found"})
     children = await cluster.children(KEY, iter(("runs", "none")))
-    assert (children.configmaps, children.pytorchjobs, children.pods) == ((), (), ())
+    assert (children.configmaps, children.jobs, children.pytorchjobs, children.pods) == ((), (), (), ())
     assert children.claims == {"runs": {"spec": {}}, "none": None}
     selectors = [query["labelSelector"] for _, path, query, _, _ in server.seen if "claims" not in path]
-    assert selectors == [f"{names.LABEL_JOB}={names.base_name(KEY.name)}"] * 3
+    assert selectors == [f"{names.LABEL_JOB}={names.base_name(KEY.name)}"] * 4
 
 
 async def test_jobs_of_all_namespaces_or_of_those_we_serve(server: Server, cluster: KubernetesCluster) -> None:

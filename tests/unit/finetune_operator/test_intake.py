@@ -129,6 +129,27 @@ async def test_an_old_attempt_whose_token_is_remembered_never_overwrites_a_newer
     assert scene.store.get(KEY) == newer
 
 
+async def test_the_pod_that_prepares_speaks_until_attempt_1_is_there(scene: Scene) -> None:
+    labels = {names.LABEL_JOB: "demo", names.LABEL_ROLE: names.ROLE_PREPARE}
+    uid = scene.story.body["metadata"]["uid"]
+    owner = {"ownerReferences": [{"uid": uid}]}
+    scene.world.put({"kind": "Pod", "metadata": {"name": "p", "namespace": "default", "labels": labels, **owner}})
+    assert (await scene.post(scene.token("p")))[0] == 403
+    for name in ("demo-1-master-0", "demo-1-worker-0"):
+        del scene.world.objects["Pod", "default", name]
+    del scene.world.objects["PyTorchJob", "default", "demo-1"]
+    del scene.world.objects["ConfigMap", "default", "demo-1"]
+    other = {**labels, names.LABEL_ROLE: names.ROLE_TRAIN}
+    scene.world.put({"kind": "Pod", "metadata": {"name": "q", "namespace": "default", "labels": other, **owner}})
+    assert (await scene.post(scene.token("q")))[0] == 403
+    scene.world.put({"kind": "Pod", "metadata": {"name": "r", "namespace": "default", "labels": labels, **owner}})
+    body = to_kubeflow(Progress(time=NOW - 1, phase="fetching", fetched_bytes=5, total_bytes=10))
+    assert await scene.post(scene.token("r"), body) == (200, "")
+    posted = scene.store.get(KEY)
+    assert posted is not None
+    assert (posted.attempt, posted.progress.fetched_bytes, posted.progress.percentage) == (0, 5, 50)
+
+
 async def test_unknown_ended_and_deleted_jobs_take_nothing(scene: Scene) -> None:
     token = scene.token("demo-1-master-0")
     assert await scene.post(token, url=URL.replace("demo", "nosuch")) == (404, "there is no job default/nosuch")

@@ -23,6 +23,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--cache", metavar="DIR", type=Path, help="folder for models (~/.cache/finetune-operator/models)"
     )
+    parser.add_argument("--link", metavar="PATH", type=Path, help="make a link to the folder, whatever its revision")
 
 
 def _run(arguments: Namespace) -> int:
@@ -42,6 +43,9 @@ def _run(arguments: Namespace) -> int:
         return AGAIN
     if told := left_out(fetched):
         print(told, file=sys.stderr)
+    if arguments.link is not None:
+        arguments.link.unlink(missing_ok=True)
+        arguments.link.symlink_to(fetched.folder.resolve(), target_is_directory=True)
     print(fetched.folder)
     return 0
 

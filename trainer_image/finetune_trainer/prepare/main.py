@@ -69,6 +69,7 @@ def _found(pod: Pod, run: RunSpec, environment: Mapping[str, str], news: News) -
         message="; ".join(done) or "nothing was to be done",
         retryable=False,
         model=str(folder) if folder else None,
+        data=counted.rows is not None,
         parameters=sized.parameters,
         memory=sized.memory,
         fits=sized.fits,

@@ -16,9 +16,11 @@ from finetune_operator import local, spec
 from finetune_operator.local.display import Display
 from finetune_operator.settings import Settings
 
-PRELUDE = """
+IMPORTS = """
 import json, os, pathlib, signal, sys
 from finetune_trainer.records import Outcome, Progress
+"""
+PRELUDE = """
 assert sys.argv[1:] == ["supervise"], sys.argv
 env = os.environ
 node, attempt = int(env["PET_NODE_RANK"]), int(env["FINETUNE_ATTEMPT"])
@@ -46,9 +48,11 @@ class Machine:
     def folders(self, **given: Path) -> local.Folders:
         return local.Folders(workdir=self.workdir, namespace="default", job="tuned", given=given)
 
-    def run(self, script: str, *, nodes: int = 1, settings: Settings | None = None, **spec_said: Any) -> int:
-        """Run the job with `script` as its supervisor; the exit code."""
-        self.script.write_text(PRELUDE + script, encoding="utf-8")
+    def run(
+        self, script: str, *, nodes: int = 1, settings: Settings | None = None, before: str = "", **spec_said: Any
+    ) -> int:
+        """Run the job with `script` as its supervisor, and `before` as what prepares; the exit code."""
+        self.script.write_text(IMPORTS + before + PRELUDE + script, encoding="utf-8")
         request = local.LocalRun(
             job=job(nodes=nodes, **spec_said),
             folders=self.folders(),

@@ -131,6 +131,30 @@ def test_a_claim_that_is_read_must_be_there(machine: Any) -> None:
         machine.run(SUCCEED, model={"uri": "pvc://elsewhere/tiny"})
 
 
+FETCHED = """
+if sys.argv[1:] == ["prepare"]:
+    from finetune_trainer.records import Preparation, PrepareSpec
+    wanted = PrepareSpec.from_json((pathlib.Path(os.environ["FINETUNE_CONFIG_DIR"]) / "prepare.json").read_text())
+    found = Preparation(result=RESULT, reason="Said", message="said so", retryable=False, model=wanted.cache + "/it")
+    pathlib.Path(os.environ["FINETUNE_TERMINATION_LOG"]).write_text(found.to_json())
+    sys.exit(0 if RESULT == "succeeded" else 2)
+"""
+REMOTE = {"model": {"uri": "hf://org/tiny"}, "storage": {"output": {"claimName": "runs"}, "cache": {"claimName": "m"}}}
+
+
+def test_a_model_of_a_hub_is_fetched_before_the_ranks_start(machine: Any) -> None:
+    script = 'print((pathlib.Path(env["FINETUNE_CONFIG_DIR"]) / "train.yaml").read_text()); end("succeeded")'
+    assert machine.run(script, before=FETCHED.replace("RESULT", '"succeeded"'), **REMOTE) == 0
+    log = (machine.folders().attempt(1) / "node-0.log").read_text(encoding="utf-8")
+    assert f"model_name_or_path: {machine.folders().paths.cache}/it" in log
+
+
+def test_a_model_that_cant_be_fetched_ends_the_run(machine: Any) -> None:
+    assert machine.run('end("succeeded")', before=FETCHED.replace("RESULT", '"failed"'), **REMOTE) == 1
+    assert "said so" in machine.said.getvalue()
+    assert not machine.folders().attempt(1).exists()
+
+
 def test_a_suspended_job_does_not_start(machine: Any) -> None:
     assert machine.run(SUCCEED, runPolicy={"suspend": True}) == STOPPED
     assert "spec.runPolicy.suspend is true" in machine.said.getvalue()

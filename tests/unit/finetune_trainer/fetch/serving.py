@@ -77,11 +77,11 @@ def say(status: int, told: Any, **headers: str) -> Answer:
 
 
 @contextmanager
-def serving(route: Callable[[Server, Asked], Answer]) -> Iterator[Server]:
+def serving(route: Callable[[Server, Asked], Answer], address: str = "127.0.0.1") -> Iterator[Server]:
     server = Server(route)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    http = ThreadingHTTPServer((address, 0), _handler(server))
     http.daemon_threads = True
-    server.url = f"http://127.0.0.1:{http.server_port}"
+    server.url = f"http://{address}:{http.server_port}"
     threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield server
@@ -160,12 +160,13 @@ class Hub:
     sent: dict[str, bytes] = field(default_factory=dict)
     """Bytes that come instead of a file's own."""
     revisions: tuple[str, ...] = ("main", COMMIT)
+    address: str = "127.0.0.1"
     hub: Server = field(init=False)
     cdn: Server = field(init=False)
 
     @contextmanager
     def up(self) -> Iterator[Self]:
-        with serving(self._bytes) as self.cdn, serving(self._answer) as self.hub:
+        with serving(self._bytes, self.address) as self.cdn, serving(self._answer, self.address) as self.hub:
             yield self
 
     def _answer(self, server: Server, asked: Asked) -> Answer:

@@ -76,6 +76,16 @@ def test_a_process_that_is_ended_gives_its_lease_back(hub: Hub, tmp_path: Path) 
     assert [path.name for path in (tmp_path / "hf/org/tiny").iterdir()] == [COMMIT]
 
 
+def test_a_link_leads_to_the_folder_whatever_its_revision(hub: Hub, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "finetune_trainer", "fetch", SOURCE, "--cache", str(tmp_path)]
+    environment = {**os.environ, "HF_ENDPOINT": hub.hub.url}
+    for _ in range(2):
+        done = subprocess.run([*command, "--link", str(tmp_path / "model")], env=environment, check=False, timeout=60)
+        assert done.returncode == 0
+    assert (tmp_path / "model").resolve() == tmp_path / "hf/org/tiny" / COMMIT
+    assert (tmp_path / "model" / "config.json").is_file()
+
+
 def test_two_processes_fetch_once(hub: Hub, tmp_path: Path) -> None:
     hub.cdn.holds[BIG] = 1_000_000
     with program(SOURCE, tmp_path, hub) as first, program(SOURCE, tmp_path, hub) as second:

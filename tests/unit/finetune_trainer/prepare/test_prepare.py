@@ -119,7 +119,7 @@ def test_model_size_and_tokens_are_there_before_a_gpu_is_taken(pod: Pod) -> None
     assert (code, found.result) == (0, "succeeded"), said
     assert found.model == str(pod.cache / "hf" / "org" / "tiny" / COMMIT)
     assert (Path(found.model) / WEIGHTS).is_file()
-    assert (found.rows, found.fits, found.instead) == (12, None, "")
+    assert (found.data, found.rows, found.fits, found.instead) == (True, 12, None, "")
     assert found.parameters is not None
     assert 100_000 < found.parameters < 100_000_000
     assert (found.tokens or 0) > 12

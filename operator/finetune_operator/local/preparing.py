@@ -1,0 +1,89 @@
+"""The Job that prepares as a process: start, look, stop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_operator.local import environment
+from finetune_operator.local.processes import PROGRAM, command
+from finetune_operator.observe import ObservedPrepare
+from finetune_operator.render import Manifest
+from finetune_trainer.records import ENV_RUN_DIR, ENV_TERMINATION_LOG, PROGRESS_FILE, Preparation, Progress
+
+STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparing:
+    """One process; what can't be done at once is not tried again, a person sits here."""
+
+    name: str
+    hash: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> Path:
+        """Standard output and error."""
+        return self.folder / "prepare.log"
+
+    def observe(self) -> ObservedPrepare:
+        """As the cluster's children would show it."""
+        code = self.process.poll()
+        if code is None:
+            return ObservedPrepare(name=self.name, hash=self.hash)
+        return ObservedPrepare(
+            name=self.name,
+            hash=self.hash,
+            phase="Failed" if code else "Complete",
+            message=f"it ended with exit code {code}; see {self.log}",
+            found=self._found(),
+        )
+
+    def progress(self) -> Progress | None:
+        """What it wrote last."""
+        try:
+            return Progress.from_json((self.folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL for one that does not listen."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def _found(self) -> Preparation | None:
+        try:
+            return Preparation.from_json(_message(self.folder).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+
+def start(job: Manifest, hash: str, folder: Path, program: Sequence[str] = PROGRAM) -> Preparing:  # noqa: A002 - its name
+    """Process 1 of the Job's pod, with the rendered command and environment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    container = environment.trainer(job["spec"]["template"])
+    ours = {ENV_RUN_DIR: str(folder), ENV_TERMINATION_LOG: str(_message(folder))}
+    with (folder / "prepare.log").open("wb") as log:
+        process = subprocess.Popen(
+            command(container, program),
+            env={**environment.of_container(container, os.environ), **ours},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Preparing(name=job["metadata"]["name"], hash=hash, folder=folder, process=process)
+
+
+def _message(folder: Path) -> Path:
+    return folder / "message.json"

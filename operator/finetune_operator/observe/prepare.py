@@ -1,0 +1,69 @@
+"""The Job that prepares and its pods -> ObservedPrepare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from finetune_operator import names
+from finetune_operator.observe.pods import pod
+from finetune_operator.observe.types import ObservedPrepare
+from finetune_trainer.records import Preparation
+
+Raw = dict[str, Any]
+
+
+def of(children: Iterable[tuple[str, Raw]]) -> ObservedPrepare | None:
+    """What is known of a job's preparation, from all its children with their kinds; None where there is no Job."""
+    ours = [(kind, raw) for kind, raw in children if _prepares(raw)]
+    job = next((raw for kind, raw in ours if kind == "Job"), None)
+    if job is None:
+        return None
+    phase, message = _phase(job.get("status", {}))
+    in_order = sorted((raw for kind, raw in ours if kind == "Pod"), key=_created)
+    newest = in_order[-1] if in_order else None
+    told = [found for raw in in_order if (found := _found(raw)) is not None]
+    succeeded = next((found for found in told if found.result == "succeeded"), None)
+    return ObservedPrepare(
+        name=job["metadata"]["name"],
+        hash=job["metadata"].get("annotations", {}).get(names.ANNOTATION_PREPARES, ""),
+        deleting="deletionTimestamp" in job["metadata"],
+        phase=phase,
+        message=message,
+        found=succeeded or (told[-1] if told else None),
+        waiting=pod(newest, 0).waiting if newest else None,
+        retries=int(job.get("status", {}).get("failed") or 0),
+    )
+
+
+def pods(children: Iterable[Raw]) -> frozenset[tuple[str, str]]:
+    """(name, uid) of the pods that prepare: they may speak for the job."""
+    ours = (raw["metadata"] for raw in children if _prepares(raw))
+    return frozenset((metadata["name"], metadata["uid"]) for metadata in ours)
+
+
+def _prepares(raw: Raw) -> bool:
+    role: str | None = raw["metadata"].get("labels", {}).get(names.LABEL_ROLE)
+    return role == names.ROLE_PREPARE
+
+
+def _created(raw: Raw) -> str:
+    return str(raw["metadata"].get("creationTimestamp", ""))
+
+
+def _phase(status: Raw) -> tuple[Literal["Active", "Complete", "Failed"], str]:
+    for condition in status.get("conditions", []):
+        if condition["status"] == "True" and condition["type"] in ("Complete", "Failed"):
+            return condition["type"], condition.get("message", "")
+    return "Active", ""
+
+
+def _found(raw: Raw) -> Preparation | None:
+    """The record in a pod's termination message, where it left one."""
+    for container in raw.get("status", {}).get("containerStatuses", []):
+        ended = container.get("state", {}).get("terminated") or {}
+        try:
+            return Preparation.from_json(ended.get("message", ""))
+        except ValueError:
+            continue
+    return None
