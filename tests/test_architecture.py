@@ -84,9 +84,10 @@ ROOMS = {
     "trainer.artifacts": "matplotlib torch transformers yaml trainer.atomic trainer.config trainer.context"
     " trainer.data trainer.distributed trainer.progress trainer.records",
     "trainer.train": "transformers trainer.allocator trainer.artifacts trainer.checkpoints trainer.collate"
-    " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports trainer.memory"
-    " trainer.model trainer.network trainer.optimisers trainer.profilers trainer.progress trainer.quiet"
-    " trainer.records trainer.saved_template trainer.stages trainer.stopping trainer.trackers",
+    " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports"
+    " trainer.members trainer.memory trainer.model trainer.network trainer.optimisers trainer.profilers"
+    " trainer.progress trainer.quiet trainer.records trainer.saved_template trainer.stages trainer.stopping"
+    " trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.records",
     "trainer.prepare": "trainer.atomic trainer.config trainer.data trainer.failures trainer.fetch trainer.model"

@@ -69,6 +69,23 @@ def check_members(members: Sequence[Member]) -> None:
         _check_alike(first, member)
 
 
+def check_data(fingerprints: Sequence[str]) -> None:
+    """Refuse ranks that read other rows.
+
+    Args:
+        fingerprints: of each rank's rows, by rank.
+
+    Raises:
+        WorldDiffers: with two ranks, and what each has.
+    """
+    for rank, found in enumerate(fingerprints):
+        if found != fingerprints[0]:
+            raise WorldDiffers(
+                f"ranks 0 and {rank} read other data: {fingerprints[0]} and {found}; give all nodes one claim, and "
+                "delete tokens of an earlier run that only one of them has"
+            )
+
+
 def _check_gpus(members: Sequence[Member]) -> None:
     owners: dict[str, Member] = {}
     for member in members:

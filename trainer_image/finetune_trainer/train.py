@@ -22,6 +22,7 @@ from finetune_trainer import (
     distributed,
     failures,
     imports,
+    members,
     memory,
     model,
     network,
@@ -154,6 +155,7 @@ def _build(
     with world.first(shared=cfg.data.data_shared_file_system) as goes_first:
         kept = None if goes_first and not context.data_prepared else True
         prepared = data.build(cfg, tokenizer, reuse_cache=kept, today=today)
+    members.check_data(world.gather(data.fingerprint(prepared.train)))
     prepared = _with_chat_template(prepared, reporter)
     _tell_rows(prepared.report, reporter, cfg.data.cutoff_len)
     if world.is_first:

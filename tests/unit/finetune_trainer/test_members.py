@@ -13,7 +13,7 @@ import torch
 from finetune_trainer.config import alike, parse
 from finetune_trainer.context import Place, RunContext
 from finetune_trainer.failures import WorldDiffers, WorldMixed
-from finetune_trainer.members import Member, check_members
+from finetune_trainer.members import Member, check_data, check_members
 
 SOFTWARE = {"torch": "2.13.0", "peft": "0.20.0"}
 ONE = Member(rank=0, host="a", attempt=2, spec_hash="0123456789", gpu="GPU-1", software=SOFTWARE)
@@ -25,6 +25,12 @@ SAID: Mapping[str, Any] = {
 
 def test_ranks_that_belong_together_are_let_in() -> None:
     check_members([ONE, TWO])
+
+
+def test_ranks_that_read_other_rows_are_refused() -> None:
+    check_data(["1,000 rows (abc)"] * 3)
+    with pytest.raises(WorldDiffers, match=r"ranks 0 and 2 read other data: 1,000 rows \(abc\) and 990 rows"):
+        check_data(["1,000 rows (abc)", "1,000 rows (abc)", "990 rows (def)"])
 
 
 def test_ranks_on_cpus_share_what_they_like() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from finetune_trainer.data.build import Prepared, build
 from finetune_trainer.data.entry import DataInvalid
+from finetune_trainer.data.fingerprint import fingerprint
 from finetune_trainer.data.report import DataReport
 from finetune_trainer.data.stream import Stream
 
-__all__ = ["DataInvalid", "DataReport", "Prepared", "Stream", "build"]
+__all__ = ["DataInvalid", "DataReport", "Prepared", "Stream", "build", "fingerprint"]
