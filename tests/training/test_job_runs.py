@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,16 @@ import pytest
 from tests.training.runs import Workspace, free_port
 
 from finetune_trainer import checkpoints, records
-from finetune_trainer.records import Completion, Heartbeat, Progress, RankError, RunResult, RunSpec
+from finetune_trainer.records import (
+    Completion,
+    Heartbeat,
+    Preparation,
+    PrepareSpec,
+    Progress,
+    RankError,
+    RunResult,
+    RunSpec,
+)
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
@@ -27,7 +40,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 class Job:
     """A job of two nodes with one process each."""
 
-    def __init__(self, workspace: Workspace, name: str, changes: Mapping[str, Any]) -> None:
+    def __init__(
+        self, workspace: Workspace, name: str, changes: Mapping[str, Any], *, data_prepared: bool = False
+    ) -> None:
         self.workspace = workspace
         self.output = workspace.output(name)
         self.config = workspace.config(name, {**SHORT, **changes})
@@ -45,6 +60,7 @@ class Job:
             overwrite_output_dir=False,
             hang_timeout_seconds=600,
             grace_seconds=60,
+            data_prepared=data_prepared,
         )
         self.folder.mkdir()
         (self.folder / records.RUN_FILE).write_text(spec.to_json(), encoding="utf-8")
@@ -65,6 +81,20 @@ class Job:
             **more,
         }
 
+    def prepare(self) -> Preparation:
+        """The Job that comes before attempt 1."""
+        shutil.copy(self.config, self.folder / records.TRAIN_FILE)
+        wanted = PrepareSpec(source=None, cache=str(self.folder), data=True)
+        (self.folder / records.PREPARE_FILE).write_text(wanted.to_json(), encoding="utf-8")
+        ours = {records.ENV_RUN_DIR: str(self.folder), records.ENV_TERMINATION_LOG: str(self.folder / "message")}
+        subprocess.run(
+            [sys.executable, "-m", "finetune_trainer", "prepare"],
+            env={**os.environ, **self.workspace.environment(), **self.environment(0, 0), **ours},
+            check=True,
+            timeout=120,
+        )
+        return Preparation.from_json((self.folder / "message").read_text(encoding="utf-8"))
+
     def attempt(self, attempt: int) -> list[RunResult]:
         """Run both pods to their end; the result of each."""
         port = str(free_port())
@@ -82,6 +112,18 @@ class Job:
                 pod.result()
         texts = [(self.run_dir(node, attempt) / records.RESULT_FILE).read_text() for node in (0, 1)]
         return [RunResult.from_json(text) for text in texts]
+
+
+def test_ranks_take_the_tokens_that_were_prepared_whatever_the_keys_say(workspace: Workspace) -> None:
+    job = Job(workspace, "prepared", {"overwrite_cache": True, "max_steps": 2, "cutoff_len": 96}, data_prepared=True)
+    before = set((workspace.folder / "cache").rglob("*.arrow"))
+    found = job.prepare()
+    assert (found.data, found.rows) == (True, 60)
+    made = set((workspace.folder / "cache").rglob("*.arrow")) - before
+    assert made
+    written = {path: path.stat().st_mtime_ns for path in made}
+    assert [result.step for result in job.attempt(1)] == [2, 2]
+    assert {path: path.stat().st_mtime_ns for path in made} == written
 
 
 def test_a_stop_heard_by_one_node_saves_on_both_and_the_next_attempt_goes_on(workspace: Workspace) -> None:
