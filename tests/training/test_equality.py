@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from tests.training.runs import Workspace
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup
@@ -156,6 +157,18 @@ def test_an_adapter_on_two_ranks(workspace: Workspace) -> None:
     expected = workspace.losses("lora-8x1")
     assert expected[38] < 0.8 * expected[1]
     assert_equal(workspace.losses("lora-zero3"), expected)
+
+
+def test_an_adapter_in_half_precision_on_two_ranks(workspace: Workspace) -> None:
+    """Under ZeRO-3 its weights are bfloat16, and learn as those that are float32 under autocast."""
+    keys = {**LORA, **TWO_RANKS, "bf16": True, "max_steps": 20, "save_strategy": "no"}
+    for name, more in (("lora-half-ddp", {}), ("lora-half-zero3", {"deepspeed": "zero3"})):
+        workspace.run(workspace.config(name, {**keys, **more}), ranks=2)
+    expected, losses = workspace.losses("lora-half-ddp"), workspace.losses("lora-half-zero3")
+    assert expected[20] < 0.8 * expected[1]
+    assert losses == pytest.approx(expected, abs=5e-3)
+    saved = load_file(workspace.output("lora-half-zero3") / "adapter_model.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
 
 
 def test_what_a_sharded_run_saves_is_the_whole_model(workspace: Workspace) -> None:

@@ -43,6 +43,6 @@ def load(
     generation.make_valid(model)
     model.config.use_cache = False
     trained = tuning.make_trainable(cfg, model, new_tokens=new_tokens, sharded=sharded())
-    precision.upcast_trainable(cfg, trained, sharded=sharded())
+    precision.settle_trainable(cfg, trained, sharded=sharded())
     activations.spare(cfg, trained, memory=memory)
     return trained

@@ -38,16 +38,28 @@ def stored_dtype(config: PretrainedConfig) -> torch.dtype | None:
     return stored if isinstance(stored, torch.dtype) else None
 
 
-def upcast_trainable(cfg: TrainConfig, model: nn.Module, *, sharded: bool) -> None:
-    """Trained weights become float32; not with pure_bf16 or BAdam, whose optimiser keeps float32 copies of a block.
-
-    Nor under ZeRO-3, which keeps them itself; there an adapter over quantised weights does become float32.
-    """
-    if cfg.finetuning.pure_bf16 or cfg.finetuning.use_badam or (sharded and cfg.model.quantization_bit is None):
-        return
+def settle_trainable(cfg: TrainConfig, model: nn.Module, *, sharded: bool) -> None:
+    """Give trained weights the type that `trained_dtype` says."""
+    dtype = trained_dtype(cfg, sharded=sharded)
     for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.float32)
+        if parameter.requires_grad and dtype is not None:
+            parameter.data = parameter.data.to(dtype)
+
+
+def trained_dtype(cfg: TrainConfig, *, sharded: bool) -> torch.dtype | None:
+    """Float32; None leaves it as it is, with pure_bf16 or BAdam, whose optimiser keeps float32 copies of a block.
+
+    Under ZeRO-3 a base's weights stay too, and LoRA's become what DeepSpeed computes in, as they do under its other
+    stages; its optimiser keeps float32 copies. peft makes them float32. DeepSpeed has no autocast, so that each
+    adapted layer would keep a float32 copy of its input. Over quantised weights they are float32, as in LLaMA-Factory;
+    OFT's are, too: a small turn beside a one is lost in bfloat16.
+    """
+    if cfg.finetuning.pure_bf16 or cfg.finetuning.use_badam:
+        return None
+    if not sharded or cfg.model.quantization_bit is not None:
+        return torch.float32
+    mixed = cfg.training.bf16 or cfg.training.fp16
+    return weights_dtype(cfg, None) if mixed and cfg.finetuning.finetuning_type == "lora" else None
 
 
 def upcast(cfg: TrainConfig, model: PreTrainedModel) -> None:

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from finetune_trainer import config, model
 from finetune_trainer.failures import ModelNotFound, RunError
+from finetune_trainer.model import precision
 from finetune_trainer.model.tuning import pissa
 
 IDS = torch.arange(24)[None]
@@ -257,3 +258,24 @@ def test_what_moves_is_float32_unless_pure(tiny: Path, keys: dict[str, Any], dty
     loaded = load(tiny, finetuning_type="freeze", freeze_trainable_layers=1, **keys)
     types = {weight.requires_grad: weight.dtype for weight in loaded.parameters()}
     assert types == {True: dtype, False: torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("keys", "dtype"),
+    [
+        ({"bf16": True}, torch.bfloat16),
+        ({}, torch.float32),
+        ({"bf16": True, "finetuning_type": "oft", "oft_block_size": 8}, torch.float32),
+    ],
+    ids=str,
+)
+def test_adapters_under_zero3(tiny: Path, keys: dict[str, Any], dtype: torch.dtype) -> None:
+    """DeepSpeed keeps float32 copies of them, and computes without autocast."""
+    loaded = load(tiny, **keys)
+    precision.settle_trainable(cfg(tiny, **keys), loaded, sharded=True)
+    assert {weight.dtype for weight in loaded.parameters() if weight.requires_grad} == {dtype}
+
+
+def test_adapters_over_quantised_weights_are_float32_under_zero3(tiny: Path) -> None:
+    asked = cfg(tiny, bf16=True, quantization_bit=4)
+    assert precision.trained_dtype(asked, sharded=True) is torch.float32
