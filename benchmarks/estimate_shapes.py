@@ -80,11 +80,12 @@ SHAPES: tuple[Shape, ...] = (
     _shape("ZeRO-2 full bf16", _LLAMA, "1x2048", ranks=2, keys={**_BF16, "deepspeed": "zero2"}),
     _shape("ZeRO-3 full bf16", _LARGER, "1x2048 ckpt", ranks=2, keys={**_BF16, "deepspeed": "zero3"}),
     _shape("ZeRO-3 full fp32", _LLAMA, "1x1024", ranks=2, keys={**_FP32, "deepspeed": "zero3"}),
+    _shape("ZeRO-3 LoRA bf16, qwen2", _QWEN2, "1x2048", ranks=2, keys={**_LORA, "bf16": True, "deepspeed": "zero3"}),
     _shape("qwen3 full bf16, padded", _QWEN3, "3x512", keys={**_BF16, "stage": "sft"}, data="talks", held_out=True),
     _shape("gemma3 full bf16", _GEMMA, "2x1024 ckpt", keys=_BF16, held_out=True),
     _shape("mixture of experts full bf16", _MOE, "1x1024", keys=_BF16, held_out=True),
     _shape(
-        "ZeRO-3 LoRA bf16, qwen2", _QWEN2, "1x2048", ranks=2, keys={**_LORA, "bf16": True, "deepspeed": "zero3"},
+        "ZeRO-3 LoRA bf16", _LARGER, "1x4096 ckpt", ranks=2, keys={**_LORA, "bf16": True, "deepspeed": "zero3"},
         held_out=True,
     ),
 )  # fmt: skip

@@ -118,7 +118,7 @@ def _inputs(way: Way, width: int, names: tuple[str, ...], *, ready: bool = False
     inside = targets * way.trained.rank * numbers.compute
     if numbers.autocast or way.dropout or numbers.trained != numbers.compute:
         own = numbers.compute if numbers.autocast else numbers.trained
-        mask = (1.0 if way.gpu else FULL) if way.dropout else 0.0
+        mask = (1.0 if way.gpu else numbers.trained) if way.dropout else 0.0
         return targets * width * (own + mask) + inside
     return inside + (0.0 if ready else numbers.compute * width)
 

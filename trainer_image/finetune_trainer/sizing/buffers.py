@@ -23,8 +23,8 @@ class Buffers:
     """From the backward pass's first gradient to its end: buckets, and a whole gradient before it is shared."""
 
 
-def of(model: Architecture, trained: Trained, numbers: Numbers, layout: Layout) -> Buffers:
-    """By the kind of sharing."""
+def of(model: Architecture, trained: Trained, numbers: Numbers, layout: Layout, *, checkpointing: bool) -> Buffers:
+    """By the kind of sharing; with gradient checkpointing a backward pass goes through all layers."""
     match layout.kind:
         case "alone":
             return Buffers(always=0.0, gathered=0.0, backward=0.0)
@@ -34,7 +34,8 @@ def of(model: Architecture, trained: Trained, numbers: Numbers, layout: Layout) 
         case "fsdp":
             return _fsdp(model, trained, numbers)
         case "zero":
-            return _zero(model, trained, numbers, layout)
+            again = _again(model, trained, checkpointing=checkpointing)
+            return _zero(model, trained, numbers, layout, again=again)
 
 
 def _fsdp(model: Architecture, trained: Trained, numbers: Numbers) -> Buffers:
@@ -45,7 +46,7 @@ def _fsdp(model: Architecture, trained: Trained, numbers: Numbers) -> Buffers:
     return Buffers(always=0.0, gathered=(outside + 2 * layer) * numbers.compute, backward=whole)
 
 
-def _zero(model: Architecture, trained: Trained, numbers: Numbers, layout: Layout) -> Buffers:
+def _zero(model: Architecture, trained: Trained, numbers: Numbers, layout: Layout, *, again: int) -> Buffers:
     bucket = layout.bucket * numbers.trained
     if layout.stage == 0:
         return Buffers(always=0.0, gathered=0.0, backward=min(bucket, trained.total * numbers.trained))
@@ -53,12 +54,25 @@ def _zero(model: Architecture, trained: Trained, numbers: Numbers, layout: Layou
         return Buffers(always=0.0, gathered=0.0, backward=bucket * layout.buckets)
     return Buffers(
         always=bucket,
-        gathered=_gathered(model, layout) * numbers.frozen,
+        gathered=_gathered(model, layout, again) * numbers.frozen,
         backward=2 * trained.largest * numbers.trained,
     )
 
 
-def _gathered(model: Architecture, layout: Layout) -> float:
+def _gathered(model: Architecture, layout: Layout, again: int) -> float:
     """ZeRO-3 keeps up to stage3_max_live_parameters that it will need again, and fetches the next module beyond."""
     largest = max(parameters.largest_layer(model), *(weight.count for weight in parameters.outside(model)))
-    return float(min(parameters.total(model), layout.live + largest))
+    return float(min(again, layout.live + largest))
+
+
+def _again(model: Architecture, trained: Trained, *, checkpointing: bool) -> int:
+    """Numbers that the backward pass needs after the forward pass; ZeRO-3 lets the others go after their layer.
+
+    Below the lowest layer that learns it needs none, but with checkpointing the embeddings' result wants a gradient.
+    """
+    if checkpointing or trained.embeddings:
+        return parameters.total(model) + trained.adapters
+    layers = range(trained.lowest, model.layers)
+    inside = sum(weight.count for number in layers for weight in parameters.layer(model, number))
+    beside = (weight for weight in parameters.outside(model) if weight.group != "embeddings" or model.tied)
+    return inside + sum(weight.count for weight in beside) + trained.adapters

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from finetune_trainer.config import TrainConfig, checkpointing, zero
+from finetune_trainer.config import TrainConfig, checkpointing
 from finetune_trainer.sizing import (
     buffers,
     layout,
@@ -123,20 +123,21 @@ def _step(cfg: TrainConfig, model: Architecture, on: Machine) -> tuple[Step, flo
         gpu=on.gpu,
     )
     held = states.of(cfg, model, learns, num, lay)
+    spares = _checkpoints(cfg, model, way, held, on)
     step = Step(
         model=model,
         layout=lay,
         numbers=num,
         trained=learns,
         states=held,
-        buffers=buffers.of(model, learns, num, lay),
+        buffers=buffers.of(model, learns, num, lay, checkpointing=spares),
         logits=logits.of(cfg, model, way, tokens=tokens),
         way=way,
         tokens=tokens,
         evaluated=evaluated,
         eval_logits=logits.of(cfg, model, way, tokens=evaluated).inside,
         accumulates=cfg.training.gradient_accumulation_steps > 1,
-        checkpointing=_checkpoints(cfg, model, way, held, on),
+        checkpointing=spares,
         on_host=cfg.model.use_unsloth_gc,
     )
     second = parameters.total(model) * num.frozen / lay.weights_shared if _keeps_reference(cfg) else 0.0
@@ -178,8 +179,6 @@ def _notes(cfg: TrainConfig, model: Architecture) -> tuple[str, ...]:
         found.append(f"stage {cfg.finetuning.stage}: scores and reference are derived, not measured")
     if cfg.finetuning.use_dora or cfg.finetuning.finetuning_type == "oft":
         found.append("DoRA and OFT keep more than LoRA for the backward pass, which is not counted")
-    if zero.stage(cfg.training.deepspeed) == 3 and cfg.finetuning.finetuning_type == "lora":
-        found.append("LoRA under ZeRO-3 was measured to take up to 30 % more than told here (docs/estimate.md)")
     if padded(cfg) and cfg.data.cutoff_len:
         found.append("rows of unequal length are padded, so attention takes a mask; packing: true needs none")
     return tuple(found)

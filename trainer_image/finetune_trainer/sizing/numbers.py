@@ -49,8 +49,9 @@ def of(cfg: TrainConfig, model: Architecture, layout: Layout, *, adapters: bool,
     if layout.kind == "zero":
         engine = HALF if mixed or pure else loaded if adapters else FULL
         packed = _packed(cfg, model, engine)
-        return Numbers(frozen=engine, packed=packed, trained=engine, compute=engine, residual=engine, autocast=False)
-    trained = loaded if pure or cfg.finetuning.use_badam else FULL
+        learns = FULL if adapters and _stays_full(cfg, layout) else engine
+        return Numbers(frozen=engine, packed=packed, trained=learns, compute=engine, residual=engine, autocast=False)
+    trained = loaded if (pure and not adapters) or cfg.finetuning.use_badam else FULL
     autocast = mixed and not pure
     stream = loaded if adapters or cfg.finetuning.finetuning_type == "freeze" else trained
     return Numbers(
@@ -61,6 +62,18 @@ def of(cfg: TrainConfig, model: Architecture, layout: Layout, *, adapters: bool,
         residual=stream,
         autocast=autocast,
     )
+
+
+def _stays_full(cfg: TrainConfig, layout: Layout) -> bool:
+    """Whether an adapter is float32, as peft makes it.
+
+    DeepSpeed casts it where bf16 or fp16 is said, but not under ZeRO-3: there model.precision does, LoRA over plain
+    weights.
+    """
+    if not (cfg.training.bf16 or cfg.training.fp16):
+        return True
+    plain = cfg.finetuning.finetuning_type == "lora" and cfg.model.quantization_bit is None
+    return layout.stage == 3 and not plain
 
 
 def _packed(cfg: TrainConfig, model: Architecture, loaded: float) -> float:

@@ -91,15 +91,17 @@ def test_a_model_that_learns_in_full(kind: str, tolerance: float, way: str, *, m
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 @pytest.mark.parametrize("targets", ["all", "q_proj,v_proj"])
-@pytest.mark.parametrize("way", ["fp32", "autocast"])
+@pytest.mark.parametrize("way", ["fp32", "autocast", "bf16", "zero3"])
 def test_an_adapter(way: str, targets: str, dropout: float) -> None:
-    base, described = model_of("llama", torch.bfloat16 if way == "autocast" else torch.float32)
+    """Its weights are float32, and each layer's input is copied for them; under ZeRO-3 they are as the base's."""
+    base, described = model_of("llama", torch.float32 if way == "fp32" else torch.bfloat16)
     wanted: Any = "all-linear" if targets == "all" else targets.split(",")
     base.enable_input_require_grads()  # as in a run; else the first layer keeps no mask of its dropout
     model = get_peft_model(base, LoraConfig(r=8, target_modules=wanted, lora_dropout=dropout))
     for weight in model.parameters():
         if weight.requires_grad:
-            weight.data = weight.data.float()
-    keys = {"finetuning_type": "lora", "lora_rank": 8, "lora_target": targets, "lora_dropout": dropout, **WAYS[way]}
+            weight.data = weight.data.bfloat16() if way == "zero3" else weight.data.float()
+    said = {"bf16": True, "deepspeed": "zero3"} if way == "zero3" else WAYS[way]
+    keys = {"finetuning_type": "lora", "lora_rank": 8, "lora_target": targets, "lora_dropout": dropout, **said}
     found = formula(described, masked=False, dropout=dropout > 0, **keys)
     assert found == pytest.approx(kept(model, mixed=way == "autocast", masked=False), rel=0.06)
