@@ -32,7 +32,7 @@ SPEC: dict[str, Any] = SCHEMA["properties"]["spec"]["properties"]
 MANIFEST: dict[str, Any] = {
     "apiVersion": names.API_VERSION,
     "kind": names.KIND,
-    "metadata": {"name": "telechat3-36b-sft"},
+    "metadata": {"name": "telechat3-36b"},
     "spec": {
         "model": {"uri": "hf://TeleAI/TeleChat3-36B-Thinking", "secretRef": {"name": "modelscope-token"}},
         "datasets": [

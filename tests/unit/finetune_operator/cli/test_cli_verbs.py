@@ -52,7 +52,7 @@ def test_what_the_operator_refuses_at_its_door_is_refused_here(
 
 
 def test_a_key_that_gives_way_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("validate", str(ROOT / "examples" / "telechat3-36b-sft.yaml")) == 0
+    assert call("validate", str(ROOT / "examples" / "telechat3-36b.yaml")) == 0
     told = capsys.readouterr().out
     assert "  note: training.model_name_or_path ./telechat3_36B gives way to spec.model.uri" in told
     assert "  note: the settings of the network profile roce are not known here" in told
