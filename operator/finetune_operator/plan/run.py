@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetune_operator import names
+from finetune_operator.network_profiles import NetworkProfile
 from finetune_operator.observe import Frozen
 from finetune_operator.settings import Settings
 from finetune_operator.spec import DATASET_SCHEMES, MODEL_SCHEMES, FineTuneJob, Location, claims, parse_location
@@ -63,8 +64,7 @@ class RunPlan:
     """run.json."""
     mounts: tuple[Mount, ...]
     paths: Paths = PODS
-    network_env: Mapping[str, str] = field(default_factory=dict)
-    network_annotations: Mapping[str, str] = field(default_factory=dict)
+    network: NetworkProfile = field(default_factory=NetworkProfile)
     run_as_user: int = 1000
     suspended: bool = False
     """Created suspended, for a queue to admit."""
@@ -75,7 +75,7 @@ def run_plan(
 ) -> RunPlan:
     """Attempt `attempt` of a job, from the job alone; what attempt 1 froze wins over what would be planned today."""
     spec = job.spec
-    profile = settings.network_profiles.get(spec.network.profile or "")
+    network = network_of(job, settings)
     ds = resolve(job.training, world_size=spec.world_size)
     return RunPlan(
         job=job,
@@ -87,14 +87,19 @@ def run_plan(
         train=train_file(job, paths, has_deepspeed=ds is not None),
         deepspeed=ds,
         dataset_info=dataset_info(job, paths),
-        run=run_spec(job, settings, paths),
+        run=run_spec(job, settings, paths, network),
         mounts=mounts(job, paths),
         paths=paths,
-        network_env=profile.env if profile else {},
-        network_annotations=profile.annotations if profile else {},
+        network=network,
         run_as_user=settings.run_as_user,
         suspended=spec.scheduling.queue is not None,
     )
+
+
+def network_of(job: FineTuneJob, settings: Settings) -> NetworkProfile:
+    """The job's profile; one node has no network between nodes, and may lack the devices."""
+    named = settings.network_profiles.get(job.spec.network.profile or "")
+    return named if named is not None and job.spec.resources.nodes > 1 else NetworkProfile()
 
 
 def image(job: FineTuneJob, settings: Settings) -> str:
@@ -147,7 +152,7 @@ def located(location: Location, paths: Paths) -> str:
     return location.path or location.name
 
 
-def run_spec(job: FineTuneJob, settings: Settings, paths: Paths) -> RunSpec:
+def run_spec(job: FineTuneJob, settings: Settings, paths: Paths, network: NetworkProfile) -> RunSpec:
     """run.json."""
     policy = job.spec.run_policy
     url = settings.intake_url
@@ -165,6 +170,8 @@ def run_spec(job: FineTuneJob, settings: Settings, paths: Paths) -> RunSpec:
         overwrite_output_dir=bool(job.training.training.overwrite_output_dir),
         hang_timeout_seconds=policy.hang_timeout_seconds,
         grace_seconds=policy.termination_grace_period_seconds,
+        network_device=network.device,
+        min_memlock=network.memlock,
         progress_url=f"{url}/v1/namespaces/{job.namespace}/jobs/{job.name}/progress" if url else None,
     )
 

@@ -55,7 +55,21 @@ def test_a_key_that_gives_way_is_told(capsys: pytest.CaptureFixture[str]) -> Non
     assert call("validate", str(ROOT / "examples" / "telechat3-36b.yaml")) == 0
     told = capsys.readouterr().out
     assert "  note: training.model_name_or_path ./telechat3_36B gives way to spec.model.uri" in told
-    assert "  note: the settings of the network profile roce are not known here" in told
+    assert "  note: the settings of the network profile roce may be changed by its owner" in told
+
+
+def test_a_profile_of_the_owners_is_not_known_without_the_owners_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text((ROOT / "examples" / "telechat3-36b.yaml").read_text().replace("profile: roce", "profile: blue"))
+    assert call("validate", str(job)) == 0
+    assert "the settings of the network profile blue are not known here" in capsys.readouterr().out
+    values = tmp_path / "values.yaml"
+    values.write_text("network_profiles: {green: {}}\n")
+    monkeypatch.setenv("FINETUNE_OPERATOR_FILE", str(values))
+    assert call("validate", str(job)) == 1
+    assert "no network profile blue; known: efa, green, infiniband, roce, tcp" in capsys.readouterr().err
 
 
 def test_one_bad_file_among_good_ones_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
