@@ -44,8 +44,8 @@ ROOMS = {
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",
     "operator.cli": "rich yaml operator.checks operator.local operator.names operator.network_profiles"
-    " operator.observe operator.plan operator.render operator.settings operator.spec trainer.config trainer.records"
-    " trainer.sizing",
+    " operator.observe operator.plan operator.render operator.settings operator.spec trainer.config"
+    " trainer.deepspeed trainer.records trainer.sizing",
     "trainer.records": "",
     "trainer.differences": "",
     "trainer.config": "omegaconf pydantic yaml trainer.differences",

@@ -108,6 +108,15 @@ def test_render_prints_what_kubectl_can_apply(capsys: pytest.CaptureFixture[str]
     assert {one["metadata"]["namespace"] for one in documents} == {"team-a"}
 
 
+def test_render_tells_what_auto_stands_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("render", str(ROOT / "examples" / "telechat3-36b.yaml")) == 0
+    told = capsys.readouterr().err
+    assert "auto in ds.json stands for train_micro_batch_size_per_gpu 2, gradient_accumulation_steps 2," in told
+    assert "reduce_bucket_size, stage3_prefetch_bucket_size, stage3_param_persistence_threshold follow from" in told
+    assert call("render", str(QUICKSTART)) == 0
+    assert "ds.json" not in capsys.readouterr().err
+
+
 def test_render_refuses_what_validate_refuses(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(QUICKSTART.read_text().replace("stage: sft", "stage: sfd"))
