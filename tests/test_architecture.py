@@ -21,13 +21,14 @@ PACKAGES = {
 # room -> what it may import: rooms of ours (operator.x, trainer.x) and third-party packages
 ROOMS = {
     "operator.names": "",
-    "operator.settings": "pydantic yaml",
+    "operator.network_profiles": "pydantic yaml trainer.sizing",
+    "operator.settings": "pydantic yaml operator.network_profiles",
     "operator.spec": "pydantic pydantic_core operator.names trainer.config",
     "operator.observe": "operator.names trainer.records",
     "operator.checks": "operator.names operator.observe operator.settings operator.spec trainer.template",
     "operator.crd": "pydantic yaml operator.names operator.spec trainer.config",
-    "operator.plan": "operator.names operator.observe operator.settings operator.spec trainer.config"
-    " trainer.deepspeed trainer.records",
+    "operator.plan": "operator.names operator.network_profiles operator.observe operator.settings operator.spec"
+    " trainer.config trainer.deepspeed trainer.records",
     "operator.render": "yaml operator.names operator.plan trainer.records",
     "operator.status": "operator.names operator.observe operator.plan operator.spec trainer.records",
     "operator.cluster": "aiohttp kubernetes operator.names operator.observe",
@@ -42,8 +43,9 @@ ROOMS = {
     "operator.__main__": "operator.cluster operator.handlers operator.program operator.settings",
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",
-    "operator.cli": "rich yaml operator.checks operator.local operator.names operator.observe operator.plan"
-    " operator.render operator.settings operator.spec trainer.config trainer.records trainer.sizing",
+    "operator.cli": "rich yaml operator.checks operator.local operator.names operator.network_profiles"
+    " operator.observe operator.plan operator.render operator.settings operator.spec trainer.config"
+    " trainer.deepspeed trainer.records trainer.sizing",
     "trainer.records": "",
     "trainer.differences": "",
     "trainer.config": "omegaconf pydantic yaml trainer.differences",

@@ -11,20 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from finetune_operator.network_profiles import NetworkProfile, built_in, laid_over
 
 PREFIX = "FINETUNE_OPERATOR_"
-
-
-class NetworkProfile(BaseModel):
-    """NCCL and RDMA settings of one fabric, kept once per cluster."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    env: dict[str, str] = Field(default_factory=dict)
-    """Variables of every rank, e.g. NCCL_SOCKET_IFNAME."""
-    annotations: dict[str, str] = Field(default_factory=dict)
-    """Annotations of every pod, e.g. k8s.v1.cni.cncf.io/networks."""
 
 
 class Settings(BaseModel):
@@ -41,8 +32,9 @@ class Settings(BaseModel):
     allow_host_path: bool = False
     """podTemplate may bring hostPath volumes."""
     allow_privileged: bool = False
-    """podTemplate may bring privilege, host namespaces, capabilities, other service accounts."""
-    network_profiles: dict[str, NetworkProfile] = Field(default_factory=dict)
+    """podTemplate and network profiles may bring privilege, host namespaces, capabilities, other service accounts."""
+    network_profiles: dict[str, NetworkProfile] = Field(default_factory=built_in)
+    """The built-in ones, and over them what the owner says."""
     intake_url: str | None = None
     """How pods reach the intake, e.g. http://finetune-operator.finetune-system:8090; None: no progress posts."""
     intake_bind: str = "0.0.0.0:8090"
@@ -58,6 +50,11 @@ class Settings(BaseModel):
     """At most one status write for progress in this time, per job."""
     concurrency: int = 8
     """Passes at the same time, over all jobs."""
+
+    @field_validator("network_profiles", mode="before")
+    @classmethod
+    def _over_the_built_in(cls, said: object) -> object:
+        return laid_over(built_in(), said) if isinstance(said, Mapping) else said
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -89,8 +89,9 @@ class Job:
         )
 
     def pods(self) -> dict[str, dict[str, Any]]:
-        """Its pods by name."""
-        found = self.cluster.list("pods", self.namespace, f"finetune.dev/job-name={self.name}")
+        """The pods of its ranks by name."""
+        selector = f"finetune.dev/job-name={self.name},finetune.dev/role=train"
+        found = self.cluster.list("pods", self.namespace, selector)
         return {pod["metadata"]["name"]: pod for pod in found}
 
     def kill_container(self, pod: str) -> None:
@@ -149,9 +150,15 @@ def tiny(name: str, *, training: Mapping[str, Any] | None = None, **spec: Any) -
 
 def example(name: str) -> dict[str, Any]:
     """A manifest of examples/, with this machine's Python in its pods."""
-    manifest: dict[str, Any] = yaml.safe_load((CHECKOUT / "examples" / f"{name}.yaml").read_text(encoding="utf-8"))
-    manifest["spec"]["podTemplate"] = overlay()
-    return manifest
+    found = manifest(name)
+    found["spec"]["podTemplate"] = overlay()
+    return found
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """A manifest of examples/ as it is."""
+    found: dict[str, Any] = yaml.safe_load((CHECKOUT / "examples" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return found
 
 
 def overlay() -> dict[str, Any]:
@@ -161,10 +168,10 @@ def overlay() -> dict[str, Any]:
     return template
 
 
-def submit(cluster: Cluster, namespace: str, manifest: dict[str, Any]) -> Job:
+def submit(cluster: Cluster, namespace: str, wanted: dict[str, Any]) -> Job:
     """`kubectl apply`."""
-    cluster.apply(manifest, namespace)
-    return Job(cluster=cluster, namespace=namespace, name=manifest["metadata"]["name"])
+    cluster.apply(wanted, namespace)
+    return Job(cluster=cluster, namespace=namespace, name=wanted["metadata"]["name"])
 
 
 def output(folder: Path, job: Job, training: Mapping[str, Any] = TRAINING) -> Path:

@@ -139,6 +139,9 @@ def test_a_stop_heard_by_one_node_saves_on_both_and_the_next_attempt_goes_on(wor
     assert sorted(workspace.losses("stopped")) == list(range(1, 9)), "each step once, over both attempts"
     completion = Completion.from_json((job.output / records.STATE_DIR / records.COMPLETION_FILE).read_text())
     assert (completion.spec_hash, completion.attempt, completion.step) == ("abc", 2, 8)
+    zero = json.loads((job.output / records.STATE_DIR / records.DEEPSPEED_FILE).read_text())
+    assert "auto" not in json.dumps(zero), "what was asked for is told in full"
+    assert zero["zero_optimization"]["reduce_bucket_size"] == 64 * 64, "of the model's width"
     beat = Heartbeat.from_json((job.run_dir(1, 2) / "heartbeat-0.json").read_text())
     assert (beat.step, beat.phase) == (8, "saving")
     progress = Progress.from_json((job.run_dir(0, 2) / records.PROGRESS_FILE).read_text())

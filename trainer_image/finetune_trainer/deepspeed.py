@@ -7,6 +7,7 @@ configuration page (https://www.deepspeed.ai/docs/config-json/) and what LLaMA-F
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from finetune_trainer.config import TrainConfig
@@ -44,6 +45,44 @@ def resolve(cfg: TrainConfig, *, world_size: int) -> dict[str, Any] | None:
         },
         "zero_optimization": _zero(by_name(said)),
     }
+
+
+def filled(config: Mapping[str, Any], cfg: TrainConfig, *, world_size: int) -> dict[str, Any]:
+    """What transformers will put in the place of each `auto`, by its dotted path.
+
+    None: it follows from the model's width or the number of steps, which only a run knows; `.finetune/ds.json` under
+    output_dir has it then.
+    """
+    known = _known(cfg, world_size)
+    return {path: known.get(path) for path in _autos(config)}
+
+
+def _known(cfg: TrainConfig, world_size: int) -> dict[str, Any]:
+    training = cfg.training
+    micro, accumulated = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    return {
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": accumulated,
+        "train_batch_size": micro * accumulated * world_size,
+        "gradient_clipping": training.max_grad_norm,
+        "bf16.enabled": bool(training.bf16 or training.bf16_full_eval),
+        "fp16.enabled": bool(training.fp16 or training.fp16_full_eval),
+        "optimizer.params.lr": training.learning_rate,
+        "optimizer.params.betas": [training.adam_beta1, training.adam_beta2],
+        "optimizer.params.eps": training.adam_epsilon,
+        "optimizer.params.weight_decay": training.weight_decay,
+        "scheduler.params.warmup_min_lr": 0,
+        "scheduler.params.warmup_max_lr": training.learning_rate,
+    }
+
+
+def _autos(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Paths of all values that are `auto`, in the order in which they stand there."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _autos(value, f"{prefix}{name}.")
+        elif value == "auto":
+            yield f"{prefix}{name}"
 
 
 def _zero(zero: Zero) -> dict[str, Any]:

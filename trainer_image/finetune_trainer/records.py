@@ -109,6 +109,10 @@ class RunSpec(Record):
     grace_seconds: int
     gpus_per_node: int = 0
     """GPUs that each pod was given; a rank that can't see its own refuses to train on a CPU instead."""
+    network_device: str | None = None
+    """A path that the network between nodes needs in each pod."""
+    min_memlock: int | None = None
+    """Bytes that a rank may lock, at least; -1: unlimited; None: whatever the node gives."""
     progress_url: str | None = None
     """Where the supervisor posts progress; None: nowhere."""
     data_prepared: bool = False

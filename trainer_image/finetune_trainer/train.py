@@ -209,7 +209,7 @@ def _watchers(cfg: TrainConfig, context: RunContext, world: World, reporter: Rep
         artifacts.TrainerLog(context.output_dir, reporter),
         artifacts.Throughput(cfg, ranks=world.size),
         *profilers.build(cfg, output_dir=context.output_dir, rank=world.rank),
-        *(trackers.build(cfg, context) if world.is_first else []),
+        *([artifacts.ZeroConfig(context.output_dir), *trackers.build(cfg, context)] if world.is_first else []),
     ]
 
 

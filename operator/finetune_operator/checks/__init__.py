@@ -38,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     privilege.no_host_path,
     privilege.no_privilege,
     privilege.no_foreign_identity,
+    privilege.network_allowed,
 )
 """In the order in which people read them."""
 

@@ -1,4 +1,4 @@
-"""podTemplate: host folders, privilege and other identities, refused unless the operator's owner allows them."""
+"""Host folders, privilege and other identities, of podTemplate or a network profile, unless the owner allows them."""
 
 from __future__ import annotations
 
@@ -62,6 +62,14 @@ def no_foreign_identity(job: FineTuneJob, _observed: Observed, settings: Setting
         sources = entries(mapping(volume.get("projected")).get("sources"))
         if any("serviceAccountToken" in source for source in sources):
             yield _privilege(f"{PATH}.spec.volumes[{index}].projected", "a service account's token")
+
+
+def network_allowed(job: FineTuneJob, _observed: Observed, settings: Settings) -> Iterable[Violation]:
+    """A network profile that takes privilege is for clusters whose owner allows it."""
+    profile = settings.network_profiles.get(job.spec.network.profile or "")
+    if profile is None or profile.privilege is None or settings.allow_privileged or job.spec.resources.nodes == 1:
+        return
+    yield _privilege("spec.network.profile", f"{job.spec.network.profile} takes {profile.privilege}, which")
 
 
 def _security_context(owner: Mapping[str, Any], path: str) -> Iterator[Violation]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from finetune_operator import checks, spec
 from finetune_operator.cli.manifest import ManifestInvalid, Source
+from finetune_operator.network_profiles import NetworkProfile, built_in
 from finetune_operator.observe import Observed, ObservedClaim
-from finetune_operator.settings import NetworkProfile, Settings
+from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
 
 
@@ -37,10 +38,11 @@ def parse(source: Source) -> FineTuneJob:
 def notes(job: FineTuneJob, settings: Settings) -> tuple[str, ...]:
     """What a person should know about an accepted job."""
     profile = job.spec.network.profile
-    if profile is None or profile in settings.network_profiles:
+    if profile is None or job.spec.resources.nodes == 1 or settings.network_profiles != built_in():
         return job.notes
     where = "name the operator's values in FINETUNE_OPERATOR_FILE to see them"
-    return (*job.notes, f"the settings of the network profile {profile} are not known here; {where}")
+    known = "may be changed by its owner" if profile in settings.network_profiles else "are not known here"
+    return (*job.notes, f"the settings of the network profile {profile} {known}; {where}")
 
 
 def _invalid(source: Source, violations: tuple[Violation, ...]) -> ManifestInvalid:
@@ -56,8 +58,8 @@ def _claims(job: FineTuneJob) -> Observed:
 
 
 def _with_profile(job: FineTuneJob, settings: Settings) -> Settings:
-    """The owner's profiles, or, where none is known here, the one that the job names."""
+    """The owner's profiles; where they are not known here, also the one that the job names."""
     profile = job.spec.network.profile
-    if profile is None or settings.network_profiles:
+    if profile is None or profile in settings.network_profiles or settings.network_profiles != built_in():
         return settings
-    return settings.model_copy(update={"network_profiles": {profile: NetworkProfile()}})
+    return settings.model_copy(update={"network_profiles": {**settings.network_profiles, profile: NetworkProfile()}})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 
 from finetune_operator import plan, render
 from finetune_operator.cli import door, manifest
 from finetune_operator.cli.verb import Verb
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob
+from finetune_trainer import deepspeed
+from finetune_trainer.records import DEEPSPEED_FILE, STATE_DIR
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -25,7 +29,7 @@ def _run(arguments: Namespace) -> int:
         manifests = _manifests(job, arguments.attempt, settings)
     except render.OverlayInvalid as error:
         raise manifest.ManifestInvalid(source.at(error.path, error.message)) from error
-    for note in door.notes(job, settings):
+    for note in (*door.notes(job, settings), *_autos(job)):
         print(f"note: {note}", file=sys.stderr)
     print(render.documents(manifests), end="")
     return 0
@@ -36,6 +40,16 @@ def _manifests(job: FineTuneJob, attempt: int, settings: Settings) -> tuple[rend
     prepares = plan.prepare_plan(job, settings)
     first = render.preparation(prepares) if prepares is not None else ()
     return (*first, *render.children(plan.run_plan(job, attempt, settings, prepared=plan.assumed(job))))
+
+
+def _autos(job: FineTuneJob) -> Iterator[str]:
+    """What `auto` in ds.json stands for."""
+    config = deepspeed.resolve(job.training, world_size=job.spec.world_size)
+    found = deepspeed.filled(config or {}, job.training, world_size=job.spec.world_size)
+    if known := [f"{path} {json.dumps(value)}" for path, value in found.items() if value is not None]:
+        yield f"auto in {DEEPSPEED_FILE} stands for {', '.join(known)}"
+    if later := [path.rpartition(".")[2] for path, value in found.items() if value is None]:
+        yield f"{', '.join(later)} follow from the model when a run begins: <output>/{STATE_DIR}/{DEEPSPEED_FILE}"
 
 
 VERB = Verb(help="print the manifests that the operator would apply for a job", configure=_configure, run=_run)

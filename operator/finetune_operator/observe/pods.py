@@ -46,7 +46,7 @@ def pod(raw: Raw, rank: int) -> ObservedPod:
         disruption=_disruption(status),
         running=running is not None,
         started=timestamp((running or ended).get("startedAt")),
-        waiting=_waiting(status),
+        waiting=_waiting(status, raw.get("spec", {}).get("nodeName")),
         terminated=ended.get("reason") or (_pod_reason(status) if not running else None),
         exit_code=ended.get("exitCode"),
         outcome=outcome,
@@ -85,8 +85,10 @@ def _pod_reason(status: Raw) -> str | None:
     return status.get("reason") if status.get("phase") == "Failed" else None
 
 
-def _waiting(status: Raw) -> str | None:
-    """What keeps a pending pod: the scheduler's word, or the first container that waits for more than its turn."""
+def _waiting(status: Raw, node: str | None) -> str | None:
+    """What keeps a pending pod: the scheduler's word, the node's silence, or the first container that waits for more
+    than its turn.
+    """
     if status.get("phase", "Pending") != "Pending":
         return None
     scheduled = _condition(status, "PodScheduled")
@@ -95,6 +97,8 @@ def _waiting(status: Raw) -> str | None:
     waiting = list(_waiting_containers(status))
     troubled = (one for one in waiting if one.get("reason") not in {"PodInitializing", "ContainerCreating"})
     chosen = next(troubled, waiting[0] if waiting else None)
+    if chosen is None and scheduled.get("status") == "True" and not status.get("containerStatuses"):
+        return f"Scheduled: {node} has not started it"
     return _sentence(chosen) if chosen else None
 
 

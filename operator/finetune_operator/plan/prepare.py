@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 
 from finetune_operator import names
+from finetune_operator.network_profiles import NetworkProfile
 from finetune_operator.observe import Observed, ObservedPrepare
 from finetune_operator.plan.run import PODS, Paths, RunPlan, run_plan
 from finetune_operator.plan.source import fetched_folder, source_of
@@ -83,7 +84,7 @@ def prepare_plan(job: FineTuneJob, settings: Settings, paths: Paths = PODS) -> P
         return None
     name = names.prepare_name(job.name)
     run = run_plan(job, 0, settings, paths=paths)
-    run = dataclasses.replace(run, name=name, config_name=name, suspended=False)
+    run = dataclasses.replace(run, name=name, config_name=name, network=NetworkProfile(), suspended=False)
     return PreparePlan(run=run, wanted=wanted, hash=_hash(run, wanted), retries=settings.prepare_retries)
 
 

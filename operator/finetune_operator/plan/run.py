@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetune_operator import names
+from finetune_operator.network_profiles import NetworkProfile
 from finetune_operator.observe import Frozen
 from finetune_operator.plan.source import source_of
 from finetune_operator.settings import Settings
@@ -68,8 +69,7 @@ class RunPlan:
     fetch: str | None = None
     """A model that each pod fetches for itself, having no cache to share."""
     paths: Paths = PODS
-    network_env: Mapping[str, str] = field(default_factory=dict)
-    network_annotations: Mapping[str, str] = field(default_factory=dict)
+    network: NetworkProfile = field(default_factory=NetworkProfile)
     run_as_user: int = 1000
     suspended: bool = False
     """Created suspended, for a queue to admit."""
@@ -86,7 +86,7 @@ def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers nee
 ) -> RunPlan:
     """Attempt `attempt` of a job, from the job and what was prepared; what attempt 1 froze wins over all."""
     spec = job.spec
-    profile = settings.network_profiles.get(spec.network.profile or "")
+    network = network_of(job, settings)
     ds = resolve(job.training, world_size=spec.world_size)
     return RunPlan(
         job=job,
@@ -98,15 +98,20 @@ def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers nee
         train=train_file(job, paths, prepared, has_deepspeed=ds is not None),
         deepspeed=ds,
         dataset_info=dataset_info(job, paths),
-        run=run_spec(job, settings, paths, data_prepared=prepared is not None and prepared.data),
+        run=run_spec(job, settings, paths, network, data_prepared=prepared is not None and prepared.data),
         mounts=mounts(job, paths),
         fetch=own_source(job),
         paths=paths,
-        network_env=profile.env if profile else {},
-        network_annotations=profile.annotations if profile else {},
+        network=network,
         run_as_user=settings.run_as_user,
         suspended=spec.scheduling.queue is not None,
     )
+
+
+def network_of(job: FineTuneJob, settings: Settings) -> NetworkProfile:
+    """The job's profile; one node has no network between nodes, and may lack the devices."""
+    named = settings.network_profiles.get(job.spec.network.profile or "")
+    return named if named is not None and job.spec.resources.nodes > 1 else NetworkProfile()
 
 
 def image(job: FineTuneJob, settings: Settings) -> str:
@@ -175,7 +180,9 @@ def located(location: Location, paths: Paths) -> str:
     return location.path or location.name
 
 
-def run_spec(job: FineTuneJob, settings: Settings, paths: Paths, *, data_prepared: bool) -> RunSpec:
+def run_spec(
+    job: FineTuneJob, settings: Settings, paths: Paths, network: NetworkProfile, *, data_prepared: bool
+) -> RunSpec:
     """run.json."""
     policy = job.spec.run_policy
     url = settings.intake_url
@@ -193,6 +200,8 @@ def run_spec(job: FineTuneJob, settings: Settings, paths: Paths, *, data_prepare
         overwrite_output_dir=bool(job.training.training.overwrite_output_dir),
         hang_timeout_seconds=policy.hang_timeout_seconds,
         grace_seconds=policy.termination_grace_period_seconds,
+        network_device=network.device,
+        min_memlock=network.memlock,
         progress_url=f"{url}/v1/namespaces/{job.namespace}/jobs/{job.name}/progress" if url else None,
         data_prepared=data_prepared,
     )

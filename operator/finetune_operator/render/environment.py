@@ -19,7 +19,7 @@ def of(plan: RunPlan) -> list[Manifest]:
 
     The order matters: `$(NAME)` in a value sees only what stands before it.
     """
-    speakers = (_values(_suggested(plan)), _values(plan.network_env), plan.job.spec.env, _values(_contract(plan)))
+    speakers = (_values(_suggested(plan)), _values(plan.network.env), plan.job.spec.env, _values(_contract(plan)))
     merged: dict[str, Manifest] = {}
     for entry in (entry for speaker in speakers for entry in speaker):
         merged.pop(entry["name"], None)

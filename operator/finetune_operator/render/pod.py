@@ -49,7 +49,7 @@ def of(  # noqa: PLR0913 - what differs between a rank's pod and one that prepar
     ours = {
         "metadata": {
             "labels": dict(labels),
-            "annotations": {names.ANNOTATION_JOB: plan.job.name, **plan.network_annotations},
+            "annotations": {names.ANNOTATION_JOB: plan.job.name, **plan.network.annotations},
         },
         "spec": {
             **({"restartPolicy": restart_policy} if restart_policy else {}),
@@ -117,16 +117,27 @@ def _container(plan: RunPlan, mounts: tuple[Manifest, ...], command: Sequence[st
         "ports": [{"name": "pytorchjob-port", "containerPort": names.MASTER_PORT, "protocol": "TCP"}],
         "env": environment.of(plan),
         **{key: value for key, value in optional.items() if value},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": _container_security(plan),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": list(mounts),
     }
 
 
+def _container_security(plan: RunPlan) -> Manifest:
+    """Nothing; or what a network profile that names itself privileged adds, as root: others have no use of it."""
+    root = {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
+    if plan.network.privileged:
+        return {"privileged": True, **root}
+    ours: Manifest = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    if not plan.network.capabilities:
+        return ours
+    return {**ours, "capabilities": {"drop": ["ALL"], "add": list(plan.network.capabilities)}, **root}
+
+
 def _resources(plan: RunPlan) -> Manifest:
     """Requests equal to limits: training takes what it asks for, all the time."""
     said = plan.job.spec.resources
-    amounts = {"cpu": said.cpu, "memory": said.memory, **said.extra}
+    amounts = {"cpu": said.cpu, "memory": said.memory, **plan.network.resources, **said.extra}
     if said.gpus_per_node > 0:
         amounts[said.gpu_resource] = str(said.gpus_per_node)
     asked = {name: amount for name, amount in amounts.items() if amount is not None}

@@ -9,9 +9,11 @@ from typing import Any
 from finetune_operator import names
 from finetune_operator.plan import Mount, RunPlan
 from finetune_operator.render.metadata import Manifest
+from finetune_trainer.records import HOSTFILE
 
 TOKEN_DIR = "/var/run/secrets/finetune"  # noqa: S105 - a folder, not a secret
 TOKEN_FILE = f"{TOKEN_DIR}/token"
+HOSTFILE_PATH = "/job/hostfile"
 TOKEN_SECONDS = 3600
 """The kubelet renews the token long before it ends."""
 
@@ -37,7 +39,11 @@ def of(plan: RunPlan) -> Volumes:
     volume_of = _volume_names(plan.mounts)
     return Volumes(
         volumes=(*(volume for volume, _ in ours), *_claims(plan.mounts, volume_of)),
-        mounts=(*(mount for _, mount in ours), *(_claim_mount(mount, volume_of) for mount in plan.mounts)),
+        mounts=(
+            *(mount for _, mount in ours),
+            *_hostfile(plan),
+            *(_claim_mount(mount, volume_of) for mount in plan.mounts),
+        ),
     )
 
 
@@ -76,6 +82,14 @@ def _config(plan: RunPlan) -> Manifest:
     """The ConfigMaps in one folder."""
     sources = [{"configMap": {"name": name}} for name in dict.fromkeys((plan.config_name, plan.name))]
     return _volume("config", "projected", {"sources": sources})
+
+
+def _hostfile(plan: RunPlan) -> tuple[Manifest, ...]:
+    """Once more where DeepSpeed looks for it unless told otherwise, for people in the pod and their scripts; only
+    attempts have one."""
+    if plan.attempt == 0:
+        return ()
+    return ({**_mounted("config", HOSTFILE_PATH, read_only=True), "subPath": HOSTFILE},)
 
 
 def _shared_memory(size: str | None) -> Manifest:

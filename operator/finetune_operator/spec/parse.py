@@ -114,6 +114,8 @@ def _notes(spec: FineTuneJobSpec) -> tuple[str, ...]:
         notes.append("spec.storage.output is not said: what the run writes is lost with its pod")
     elif spec.storage.fs_group is None:
         notes.append("spec.storage.fsGroup is null: the output claim must be writable for the pods' user as it is")
+    if spec.network.profile is not None and resources.nodes == 1:
+        notes.append(f"spec.network.profile {spec.network.profile} is left out: one node has no network between nodes")
     if 0 < spec.processes_per_node < resources.gpus_per_node:
         notes.append(
             f"{resources.gpus_per_node - spec.processes_per_node} GPUs of each node stay idle: one per process"

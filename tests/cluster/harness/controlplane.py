@@ -80,7 +80,8 @@ def _start_apiserver(layout: Layout) -> None:
             f"--service-account-signing-key-file={pki / 'sa.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
+            # pods that ask for GPUs tolerate the taint of GPU nodes, as in many clusters
+            "--enable-admission-plugins=NodeRestriction,ExtendedResourceToleration",
             f"--service-cluster-ip-range={SERVICES}",
             "--allow-privileged=true",
             f"--kubelet-client-certificate={pki / 'admin.crt'}",

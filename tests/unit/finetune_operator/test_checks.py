@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from finetune_operator.checks import CHECKS, check
+from finetune_operator.network_profiles import NetworkProfile
 from finetune_operator.observe import Observed, ObservedClaim
-from finetune_operator.settings import NetworkProfile, Settings
+from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, parse
 
 SOURCES = "secretKeyRef, configMapKeyRef, fieldRef, resourceFieldRef"
 RWX, RWO, ROX = "ReadWriteMany", "ReadWriteOnce", "ReadOnlyMany"
-STRICT = Settings(network_profiles={"roce": NetworkProfile(), "tcp": NetworkProfile()})
+STRICT = Settings()
 
 
 def job(**spec: Any) -> FineTuneJob:
@@ -125,11 +126,25 @@ def test_the_deepspeed_launcher_needs_deepspeed() -> None:
 
 
 def test_the_network_profile_must_be_known() -> None:
-    assert told(network={"profile": "rocev"}) == [
-        "spec.network.profile: there is no network profile rocev; did you mean roce?; known: roce, tcp"
-    ]
-    [refusal] = told(network={"profile": "x"}, settings=Settings())
-    assert refusal.endswith("known: none")
+    [refusal] = told(network={"profile": "rocev"})
+    assert refusal.endswith("no network profile rocev; did you mean roce?; known: efa, infiniband, roce, tcp")
+    ours = Settings(network_profiles={"ours": NetworkProfile()})
+    assert told(network={"profile": "ours"}, settings=ours) == []
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        (NetworkProfile(capabilities=("IPC_LOCK",)), "IPC_LOCK in a container that runs as root"),
+        (NetworkProfile(privileged=True), "a privileged container that runs as root"),
+    ],
+    ids=["a capability", "privileged"],
+)
+def test_a_profile_that_takes_privilege_needs_the_owners_word(profile: NetworkProfile, words: str) -> None:
+    said = {"network": {"profile": "mine"}, "resources": {"nodes": 2}}
+    [refusal] = told(settings=Settings(network_profiles={"mine": profile}), **said)
+    assert refusal.startswith(f"spec.network.profile: mine takes {words}, which is not allowed here")
+    assert told(settings=Settings(network_profiles={"mine": profile}, allow_privileged=True), **said) == []
 
 
 def test_a_resource_is_said_once() -> None:

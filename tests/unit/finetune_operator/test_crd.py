@@ -15,7 +15,7 @@ from finetune_operator import names
 from finetune_operator.checks import check
 from finetune_operator.crd import definition, render
 from finetune_operator.observe import Observed
-from finetune_operator.settings import NetworkProfile, Settings
+from finetune_operator.settings import Settings
 from finetune_operator.spec import (
     AttemptRecord,
     FineTuneJobSpec,
@@ -32,7 +32,7 @@ SPEC: dict[str, Any] = SCHEMA["properties"]["spec"]["properties"]
 MANIFEST: dict[str, Any] = {
     "apiVersion": names.API_VERSION,
     "kind": names.KIND,
-    "metadata": {"name": "telechat3-36b-sft"},
+    "metadata": {"name": "telechat3-36b"},
     "spec": {
         "model": {"uri": "hf://TeleAI/TeleChat3-36B-Thinking", "secretRef": {"name": "modelscope-token"}},
         "datasets": [
@@ -110,7 +110,7 @@ EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*.yaml")) if f"kin
 def test_the_examples_are_accepted(path: Path) -> None:
     body = config.load_yaml(path.read_text())
     VALIDATOR.validate(body)
-    assert check(parse(body), Observed(), Settings(network_profiles={"roce": NetworkProfile()})) == ()
+    assert check(parse(body), Observed(), Settings()) == ()
 
 
 def test_the_designs_manifest_is_accepted() -> None:

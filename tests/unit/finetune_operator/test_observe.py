@@ -175,6 +175,7 @@ def test_a_failed_init_container_is_no_end_of_the_trainer() -> None:
             {"containerStatuses": [{"name": "pytorch", "state": {"waiting": {"reason": "ContainerCreating"}}}]},
             "ContainerCreating",
         ),
+        ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, "Scheduled: node-a has not started it"),
         ({}, None),
     ],
 )

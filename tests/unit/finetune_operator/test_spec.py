@@ -18,7 +18,7 @@ from finetune_trainer.config import load_yaml
 TELECHAT = """
 apiVersion: finetune.dev/v1alpha1
 kind: FineTuneJob
-metadata: {name: telechat3-36b-sft, namespace: team-a, uid: u-1, generation: 3}
+metadata: {name: telechat3-36b, namespace: team-a, uid: u-1, generation: 3}
 spec:
   model: {uri: "hf://TeleAI/TeleChat3-36B-Thinking", secretRef: {name: modelscope-token}}
   datasets:
@@ -46,7 +46,7 @@ spec:
 
 def test_the_manifest_of_the_first_users_is_accepted() -> None:
     job = parse(load_yaml(TELECHAT))
-    assert (job.namespace, job.name, job.uid, job.generation) == ("team-a", "telechat3-36b-sft", "u-1", 3)
+    assert (job.namespace, job.name, job.uid, job.generation) == ("team-a", "telechat3-36b", "u-1", 3)
     assert job.spec.world_size == 32
     assert job.spec.resources.cpu == "64"
     assert job.training.model.model_name_or_path == "TeleAI/TeleChat3-36B-Thinking"

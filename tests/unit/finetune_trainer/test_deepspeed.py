@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import TrainingArguments
+from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 
 from finetune_trainer.config import parse
+from finetune_trainer.config.hf import to_training_arguments
 from finetune_trainer.config.zero import FILES, SHORT
-from finetune_trainer.deepspeed import resolve
+from finetune_trainer.deepspeed import filled, resolve
 
 
 def zero(deepspeed: str) -> dict[str, Any]:
@@ -90,3 +94,33 @@ def test_transformers_fills_it_and_finds_another_world(name: str, tmp_path: Path
     assert same.config["gradient_clipping"] == 1.0
     assert same.config["bf16"]["enabled"] is False
     assert any("train_batch_size=16" in line for line in other.mismatches)
+
+
+INLINE = {
+    "train_batch_size": "auto",
+    "gradient_clipping": "auto",
+    "bf16": {"enabled": "auto"},
+    "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": "auto", "eps": "auto", "weight_decay": "auto"}},
+    "scheduler": {"type": "WarmupLR", "params": {"warmup_min_lr": "auto", "warmup_max_lr": "auto"}},
+    "zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"},
+}
+WIDTHS = {"reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold"}
+
+
+@pytest.mark.parametrize("said", ["zero2", "zero3", INLINE], ids=["zero2", "zero3", "inline"])
+def test_auto_is_told_as_transformers_fills_it(said: Any, tmp_path: Path) -> None:
+    keys = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "max_grad_norm": 0.7, "bf16": True}
+    cfg = parse({**keys, "deepspeed": said, "learning_rate": 2.5e-5, "adam_beta2": 0.95, "weight_decay": 0.01})
+    config = resolve(cfg, world_size=1)
+    assert config is not None
+    accepted = frozenset(field.name for field in dataclasses.fields(TrainingArguments) if field.init)
+    arguments = to_training_arguments(cfg, accepted=accepted)
+    arguments |= {"output_dir": str(tmp_path), "use_cpu": True, "deepspeed": None}
+    filler = HfTrainerDeepSpeedConfig(config)
+    filler.trainer_config_process(TrainingArguments(**{key: arguments[key] for key in arguments if key in accepted}))
+    found = filled(config, cfg, world_size=1)
+    assert found, "nothing is auto"
+    for path, value in found.items():
+        theirs = filler.get_value(path)
+        assert theirs == (value if value is not None else "auto"), path
+    assert {path.rpartition(".")[2] for path, value in found.items() if value is None} <= WIDTHS

@@ -16,10 +16,12 @@ from finetune_trainer.artifacts.results import (
 )
 from finetune_trainer.artifacts.throughput import Throughput
 from finetune_trainer.artifacts.trainer_log import TrainerLog
+from finetune_trainer.artifacts.zero_config import ZeroConfig
 
 __all__ = [
     "Throughput",
     "TrainerLog",
+    "ZeroConfig",
     "complete",
     "describe",
     "end",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from finetune_trainer import records
 from finetune_trainer.records import RunSpec
-from finetune_trainer.supervise import launch
+from finetune_trainer.supervise import fabric, launch
 from finetune_trainer.supervise.launch import Place, Pod
 from finetune_trainer.supervise.outcome import Refused
 
@@ -48,10 +48,11 @@ def check(run: RunSpec, pod: Pod, environment: Mapping[str, str]) -> Place:
     """This pod's place in the run, when everything that the ranks need is there; the run folder is empty then.
 
     Raises:
-        Refused: WorldSizeMismatch, ConfigInvalid or OutputNotWritable.
+        Refused: WorldSizeMismatch, ConfigInvalid, NetworkDeviceMissing, MemlockTooLow or OutputNotWritable.
     """
     where = launch.place(run, environment)
     check_files(pod.config_dir, run)
+    fabric.check(run)
     check_output(Path(run.output_dir))
     empty_run_dir(pod.run_dir)
     return where

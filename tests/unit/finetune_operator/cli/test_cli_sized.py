@@ -9,7 +9,7 @@ import pytest
 from finetune_operator.cli import sized
 from finetune_operator.cli.manifest import ManifestInvalid
 
-TELECHAT = Path(__file__).parents[4] / "examples" / "telechat3-36b-sft.yaml"
+TELECHAT = Path(__file__).parents[4] / "examples" / "telechat3-36b.yaml"
 
 
 def test_resources_say_on_what(tmp_path: Path) -> None:

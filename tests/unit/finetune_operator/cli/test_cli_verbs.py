@@ -52,10 +52,24 @@ def test_what_the_operator_refuses_at_its_door_is_refused_here(
 
 
 def test_a_key_that_gives_way_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("validate", str(ROOT / "examples" / "telechat3-36b-sft.yaml")) == 0
+    assert call("validate", str(ROOT / "examples" / "telechat3-36b.yaml")) == 0
     told = capsys.readouterr().out
     assert "  note: training.model_name_or_path ./telechat3_36B gives way to spec.model.uri" in told
-    assert "  note: the settings of the network profile roce are not known here" in told
+    assert "  note: the settings of the network profile roce may be changed by its owner" in told
+
+
+def test_a_profile_of_the_owners_is_not_known_without_the_owners_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text((ROOT / "examples" / "telechat3-36b.yaml").read_text().replace("profile: roce", "profile: blue"))
+    assert call("validate", str(job)) == 0
+    assert "the settings of the network profile blue are not known here" in capsys.readouterr().out
+    values = tmp_path / "values.yaml"
+    values.write_text("network_profiles: {green: {}}\n")
+    monkeypatch.setenv("FINETUNE_OPERATOR_FILE", str(values))
+    assert call("validate", str(job)) == 1
+    assert "no network profile blue; known: efa, green, infiniband, roce, tcp" in capsys.readouterr().err
 
 
 def test_one_bad_file_among_good_ones_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +106,15 @@ def test_render_prints_what_kubectl_can_apply(capsys: pytest.CaptureFixture[str]
     assert [one["kind"] for one in documents] == ["ConfigMap", "ConfigMap", "PyTorchJob"]
     assert documents[-1]["metadata"]["name"] == "quickstart-2"
     assert {one["metadata"]["namespace"] for one in documents} == {"team-a"}
+
+
+def test_render_tells_what_auto_stands_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("render", str(ROOT / "examples" / "telechat3-36b.yaml")) == 0
+    told = capsys.readouterr().err
+    assert "auto in ds.json stands for train_micro_batch_size_per_gpu 2, gradient_accumulation_steps 2," in told
+    assert "reduce_bucket_size, stage3_prefetch_bucket_size, stage3_param_persistence_threshold follow from" in told
+    assert call("render", str(QUICKSTART)) == 0
+    assert "ds.json" not in capsys.readouterr().err
 
 
 def test_render_refuses_what_validate_refuses(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from finetune_operator.network_profiles import NetworkProfile
 from finetune_operator.render import Manifest
-from finetune_operator.settings import NetworkProfile, Settings
+from finetune_operator.settings import Settings
 
 Build = Callable[..., Manifest]
 INTAKE = Settings(intake_url="http://intake:8090")
@@ -91,6 +92,7 @@ def test_the_user_wins_over_the_profile_and_the_profile_over_us(trainer: Build) 
         trainer(
             settings=Settings(network_profiles={"roce": profile}),
             network={"profile": "roce"},
+            resources={"nodes": 2},
             env=[{"name": "NCCL_DEBUG", "value": "INFO"}],
         )
     )
@@ -109,8 +111,52 @@ def test_a_users_variable_stands_after_those_that_it_may_quote(trainer: Build) -
 
 def test_profile_annotations_reach_the_pods(pod: Build) -> None:
     profile = NetworkProfile(annotations={"k8s.v1.cni.cncf.io/networks": "rdma"})
-    template = pod(settings=Settings(network_profiles={"roce": profile}), network={"profile": "roce"})
-    assert template["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"] == "rdma"
+    said = {"settings": Settings(network_profiles={"roce": profile}), "network": {"profile": "roce"}}
+    annotations = pod(**said, resources={"nodes": 2})["metadata"]["annotations"]
+    assert annotations["k8s.v1.cni.cncf.io/networks"] == "rdma"
+    assert "k8s.v1.cni.cncf.io/networks" not in pod(**said)["metadata"]["annotations"], "one node: no network"
+
+
+def test_a_profiles_resources_are_asked_for_and_the_job_may_ask_for_more(trainer: Build) -> None:
+    profile = NetworkProfile(resources={"rdma/hca": "1", "hugepages-2Mi": "5Gi"})
+    settings = Settings(network_profiles={"mine": profile})
+    resources = {"nodes": 2, "extra": {"rdma/hca": 4}}
+    limits = trainer(settings=settings, network={"profile": "mine"}, resources=resources)["resources"]["limits"]
+    assert (limits["rdma/hca"], limits["hugepages-2Mi"]) == ("4", "5Gi")
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        (NetworkProfile(), {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}),
+        (
+            NetworkProfile(capabilities=("IPC_LOCK",)),
+            {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]},
+                "runAsUser": 0,
+                "runAsGroup": 0,
+                "runAsNonRoot": False,
+            },
+        ),
+        (
+            NetworkProfile(privileged=True),
+            {"privileged": True, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False},
+        ),
+    ],
+    ids=["none", "IPC_LOCK", "privileged"],
+)
+def test_the_containers_rights_are_those_of_the_profile(
+    trainer: Build, profile: NetworkProfile, expected: dict[str, Any]
+) -> None:
+    settings = Settings(network_profiles={"mine": profile})
+    found = trainer(settings=settings, network={"profile": "mine"}, resources={"nodes": 2})
+    assert found["securityContext"] == expected
+
+
+def test_the_hostfile_lies_where_deepspeed_looks_for_it(trainer: Build) -> None:
+    [mount] = [one for one in trainer()["volumeMounts"] if one["mountPath"] == "/job/hostfile"]
+    assert (mount["name"], mount["subPath"], mount["readOnly"]) == ("config", "hostfile", True)
 
 
 def test_secrets_are_named_never_copied(trainer: Build) -> None:

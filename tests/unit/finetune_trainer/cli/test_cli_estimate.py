@@ -13,7 +13,7 @@ from tests.unit.finetune_trainer.sizing.configs import LLAMA_7B, SEED_36B
 from finetune_trainer.cli import main
 
 ROOT = Path(__file__).parents[4]
-TELECHAT = str(ROOT / "examples" / "telechat3-36b-sft.yaml")
+TELECHAT = str(ROOT / "examples" / "telechat3-36b.yaml")
 TRAIN = """\
 model_name_or_path: {model}
 stage: sft
@@ -54,6 +54,32 @@ def test_a_job_says_nodes_and_gpus_itself(seed: str, capsys: pytest.CaptureFixtu
     assert said["turning_length"] > 8192
     assert said["course"]["steps"] == 24
     assert said["total"] == max(parts["total"] for parts in said["moments"].values())
+
+
+@pytest.mark.parametrize(
+    ("on", "taken", "turns"),
+    [
+        (("4", "80Gi"), "fits: 62.2 GiB of 80.0 GiB", "the longest cutoff_len that fits is 11,776"),
+        (("4", "8Gi"), "DOES NOT FIT: 62.2 GiB of 8.0 GiB", "no cutoff_len would"),
+        (("1", "80Gi"), "DOES NOT FIT: 113.0 GiB of 80.0 GiB", "the longest cutoff_len that fits is 1,472"),
+    ],
+    ids=["32 GPUs of 80 GB", "32 GPUs of 8 GB", "8 GPUs of 80 GB"],
+)
+def test_the_36b_example_fits_on_32_gpus_of_80_gb_alone(
+    seed: str, capsys: pytest.CaptureFixture[str], on: tuple[str, str], taken: str, turns: str
+) -> None:
+    arguments = ["estimate", TELECHAT, "--nodes", on[0], "--gpu-memory", on[1], "--model-config", seed]
+    assert main(arguments) == (0 if taken.startswith("fits") else 1)
+    assert f"{taken}, with gradient checkpointing; {turns}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(("length", "code"), [(11776, 0), (11776 + 64, 1)])
+def test_the_36b_example_turns_at_the_length_that_it_is_told(
+    seed: str, tmp_path: Path, length: int, code: int
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(Path(TELECHAT).read_text().replace("cutoff_len: 8192", f"cutoff_len: {length}"))
+    assert main(["estimate", str(file), "--gpu-memory", "80Gi", "--model-config", seed]) == code
 
 
 def test_what_does_not_fit_ends_with_1_and_says_what_would(train: str, capsys: pytest.CaptureFixture[str]) -> None:

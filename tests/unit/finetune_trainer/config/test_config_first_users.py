@@ -13,7 +13,7 @@ from finetune_trainer.deepspeed import resolve
 EXAMPLES = Path(__file__).parents[4] / "examples"
 FOLDER = EXAMPLES / "llamafactory"
 TWINS = {
-    "telechat3_full_sft": "telechat3-36b-sft",
+    "telechat3_full_sft": "telechat3-36b",
     "opendataarena_llama31_8b": "opendataarena-llama31-8b",
     "opendataarena_qwen25_7b": "opendataarena-qwen25-7b",
     "opendataarena_qwen25_7b_long_cot": "opendataarena-qwen25-7b-long-cot",

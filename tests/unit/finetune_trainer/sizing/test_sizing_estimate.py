@@ -46,7 +46,7 @@ def of(config: dict[str, Any], on: Machine | None = None, **keys: Any) -> Estima
 
 def telechat(**changes: Any) -> TrainConfig:
     """The first users' 36B, as their example has it."""
-    manifest = yaml.safe_load((ROOT / "examples" / "telechat3-36b-sft.yaml").read_text(encoding="utf-8"))
+    manifest = yaml.safe_load((ROOT / "examples" / "telechat3-36b.yaml").read_text(encoding="utf-8"))
     return parse({**manifest["spec"]["training"], "dataset": "rows", **changes})
 
 
