@@ -144,9 +144,17 @@ def shape(name: str, *, launcher: str) -> dict[str, Any]:
     policy = {"maxAttempts": 1, "terminationGracePeriodSeconds": 60}
     rest = {"storage": storage, "network": {"profile": "tcp"}, "launcher": launcher, "runPolicy": policy}
     wanted["spec"] |= {"model": {"uri": "pvc://shared/model"}, **data, **machines, **rest}
+    wanted["spec"]["podTemplate"]["spec"]["topologySpreadConstraints"] = [_apart(name)]
     less = {"dataset": "words", "preprocessing_num_workers": 2, "dataloader_num_workers": 1}
     wanted["spec"]["training"] |= less | {"bf16": False, "learning_rate": 3.0e-3, "logging_steps": 1}
     return wanted
+
+
+def _apart(name: str) -> dict[str, Any]:
+    """Without GPUs the scheduler would put both pods on one node as gladly."""
+    selector = {"matchLabels": {"finetune.dev/job-name": name}}
+    one_each = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
+    return {**one_each, "labelSelector": selector}
 
 
 def _bound(job: Job) -> dict[str, str] | None:

@@ -118,7 +118,7 @@ class Network(Part):
     profile: str | None = Field(
         default=None,
         max_length=63,
-        description="NCCL and RDMA settings, kept once per cluster in the operator's values.",
+        description="NCCL and RDMA settings, kept once per cluster: tcp, infiniband, roce, efa, or its owner's own.",
     )
 
 
