@@ -52,7 +52,7 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
     Raises:
         SystemExit: with code 1, when the run failed; the reason is printed and in error-<rank>.json.
     """
-    with failures.told(context):
+    with failures.told(context, used=memory.used):
         quiet.hush()
         world = _join(cfg, context)
         reporter = Reporter(context, world, bar=not cfg.training.disable_tqdm)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from finetune_trainer import records
 from finetune_trainer.records import Outcome, RunSpec
-from finetune_trainer.supervise import launch, memory, outcome, preflight, report, stacks
+from finetune_trainer.supervise import launch, memory, out_of_memory, outcome, preflight, report, stacks
 from finetune_trainer.supervise.launch import Place, Pod
+from finetune_trainer.supervise.out_of_memory import Full
 from finetune_trainer.supervise.outcome import Ended, Identity, Refused
 from finetune_trainer.supervise.post import Poster
 from finetune_trainer.supervise.processes import Launcher
@@ -46,10 +47,16 @@ def supervise(environment: Mapping[str, str], *, command: Command = launch.comma
         poster = _poster(run, where, pod)
         ended = _attend(run, where, pod, wait, _started(run, where, pod, command, environment))
         report.keep_stacks(ended.stacks, pod.attempt, where.node_rank, Path(run.output_dir))
-        code = _tell(outcome.judge(ended, who), pod, run)
+        code = _tell(_judged(ended, who, run, pod), pod, run)
         if poster is not None:
             poster.close()
         return code
+
+
+def _judged(ended: Ended, who: Identity, run: RunSpec, pod: Pod) -> Outcome:
+    told = outcome.judge(ended, who)
+    error = next((one for one in ended.errors if one.reason == records.OUT_OF_MEMORY), None)
+    return out_of_memory.explained(told, Full(error=error, group=memory.group()), run, pod.config_dir)
 
 
 def _identity(pod: Pod, spec_hash: str) -> Identity:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from finetune_trainer.records import (
     HANG,
+    OUT_OF_MEMORY,
     PEER_LOST,
     RANK_STOPPED,
     STACKS_FILE,
@@ -163,7 +164,7 @@ def _of_death(known: Outcome, ended: Ended) -> Outcome:
     rank, code = _first_death(ended)
     if ended.out_of_memory:
         message = "the kernel killed a process of this pod for memory: raise resources.memory, or use less of it"
-        return replace(known, reason="OutOfMemory", message=message, rank=rank)
+        return replace(known, reason=OUT_OF_MEMORY, message=message, rank=rank, retryable=False)
     if code < 0:
         subject = "the launcher" if rank is None else f"rank {rank}"
         return replace(known, message=f"{subject} was ended by {_signal(-code)}", rank=rank)
