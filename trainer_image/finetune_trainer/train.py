@@ -28,6 +28,7 @@ from finetune_trainer import (
     optimisers,
     profilers,
     quiet,
+    recorder,
     saved_template,
     stages,
     trackers,
@@ -52,7 +53,7 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
     Raises:
         SystemExit: with code 1, when the run failed; the reason is printed and in error-<rank>.json.
     """
-    with failures.told(context, used=memory.used):
+    with failures.told(context, used=memory.used), recorder.answering(context):
         quiet.hush()
         world = _join(cfg, context)
         reporter = Reporter(context, world, bar=not cfg.training.disable_tqdm)
