@@ -30,5 +30,7 @@ def answering(context: RunContext) -> Iterator[None]:
                 sys.stderr.write(f"no flight recorder: {path} is too long for a socket\n")
             else:
                 os.environ[control_plane.TORCH_WORKER_SERVER_SOCKET] = path
-                stack.enter_context(control_plane.worker_main())
+                server = control_plane.worker_main()
+                assert server is not None, "torch types it as what may fail: it raises then"
+                stack.enter_context(server)
         yield

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from supervised_pod import Pod
+from supervised_pod import Pod, until
 
 from finetune_trainer import records
 from finetune_trainer.records import Outcome, RankError, RunSpec
@@ -152,3 +154,41 @@ sys.exit(1)
     said, measured, estimated = outcome.message.splitlines()
     assert (said, measured) == ("no memory", "measured: rank 0 took 3.0 GiB of main memory at most")
     assert estimated.startswith("estimated: not known (")
+
+
+CONTROLLER = Path("/sys/fs/cgroup/memory")
+IN_A_GROUP = """
+echo $$ > {group}/cgroup.procs
+exec unshare --cgroup --mount sh -c 'mkdir -p {view} && mount -t cgroup -o memory cgroup {view} \\
+  && mount --bind {view} /sys/fs/cgroup/memory && exec "$@"' sh "$@"
+"""
+
+
+@pytest.fixture
+def memory_group(tmp_path: Path) -> Iterator[list[str]]:
+    """What runs a program as a container of 512 MiB sees itself: its group is the root of what it can see."""
+    group = CONTROLLER / f"finetune-test-{os.getpid()}"
+    group.mkdir()
+    (group / "memory.limit_in_bytes").write_text(str(512 << 20))
+    yield ["sh", "-c", IN_A_GROUP.format(group=group, view=tmp_path / "view"), "sh"]
+    until(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not (CONTROLLER / "cgroup.procs").exists(),
+    reason="needs root, and the memory controller of cgroup v1",
+)
+def test_a_rank_that_the_kernel_kills_for_memory_is_not_tried_again(pod: Pod, memory_group: list[str]) -> None:
+    ranks = """
+beat(step=3)
+held = []
+while True: held.append(os.urandom(1 << 20))
+"""
+    process = pod.start(ranks, within=memory_group)
+    assert process.wait(60) == 1
+    outcome = pod.message
+    assert (outcome.reason, outcome.retryable, outcome.exit_code) == ("OutOfMemory", False, -9), outcome
+    said, measured, _ = outcome.message.splitlines()
+    assert said.startswith("the kernel killed a process of this pod for memory")
+    assert measured == "measured: the pod took 0.5 GiB at most, of the 0.5 GiB of resources.memory"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -47,12 +48,13 @@ time.sleep(600)
 
 def test_ranks_that_hang_tell(pod: Pod) -> None:
     """A real hang in gloo: rank 0 waits in a collective that rank 1 has not called."""
-    pod.configure(processes_per_node=2, hang_timeout_seconds=2)
+    pod.configure(processes_per_node=2, hang_timeout_seconds=2, gpus_per_node=2)
     _, outcome = pod.outcome(RANKS, PET_NPROC_PER_NODE="2")
     assert outcome.reason == "Hang"
-    assert outcome.message.endswith(
-        "; the last collectives are in .finetune/: collectives-3-rank0.json, collectives-3-rank1.json"
-    )
+    files = "collectives-3-rank0.json, nccl-3-rank0, collectives-3-rank1.json, nccl-3-rank1"
+    assert outcome.message.endswith(f"; the last collectives are in .finetune/: {files}")
+    trace = pickle.loads((pod.output / ".finetune" / "nccl-3-rank0").read_bytes())
+    assert "version" in trace, "NCCL's recorder is asked too, which knows of no collective here"
     called = []
     for rank in (0, 1):
         text = (pod.output / ".finetune" / f"collectives-3-rank{rank}.json").read_text()
