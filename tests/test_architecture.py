@@ -63,7 +63,7 @@ ROOMS = {
     "trainer.quiet": "datasets torch transformers",
     "trainer.imports": "trainer.config",
     "trainer.memory": "psutil torch",
-    "trainer.recorder": "torch trainer.context trainer.records",
+    "trainer.recorder": "torch trainer.context trainer.records trainer.supervise",
     "trainer.allocator": "",
     "trainer.context": "trainer.config trainer.records",
     "trainer.failures": "trainer.atomic trainer.context trainer.records",

@@ -78,7 +78,7 @@ def take(run_dir: Path, ranks: Mapping[int, int], *, gpu: bool) -> tuple[Recordi
     for local_rank, rank in sorted(ranks.items()):
         path = run_dir / records.RECORDER_SOCKET.format(local_rank=local_rank)
         for handler in (_GLOO, _NCCL) if gpu else (_GLOO,):
-            content = _ask(path, handler)
+            content = ask(path, handler)
             if content:
                 found.append(Recording(rank=rank, nccl=handler == _NCCL, content=content))
     if gpu:
@@ -127,8 +127,8 @@ def _size(file: Path) -> int:
         return -1
 
 
-def _ask(path: Path, handler: str) -> bytes:
-    """A handler's answer; empty where there is none."""
+def ask(path: Path, handler: str) -> bytes:
+    """A handler's answer; empty where there is none within `ASK_SECONDS`."""
     if not path.is_socket():
         return b""
     connection = _Connection(path)
