@@ -65,6 +65,7 @@ ROOMS = {
     "trainer.quiet": "datasets torch transformers",
     "trainer.imports": "trainer.config",
     "trainer.memory": "psutil torch",
+    "trainer.recorder": "torch trainer.context trainer.records trainer.supervise",
     "trainer.allocator": "",
     "trainer.context": "trainer.config trainer.records",
     "trainer.failures": "trainer.atomic trainer.context trainer.records",
@@ -79,19 +80,20 @@ ROOMS = {
     " trainer.model",
     "trainer.stages": "accelerate peft torch transformers trainer.checkpoints trainer.collate trainer.config"
     " trainer.context trainer.data trainer.deepspeed trainer.distributed trainer.distributed_fsdp trainer.examples"
-    " trainer.failures trainer.isolation trainer.losses trainer.model trainer.optimisers trainer.predict"
-    " trainer.reward_server trainer.template",
+    " trainer.failures trainer.isolation trainer.losses trainer.memory trainer.model trainer.optimisers"
+    " trainer.predict trainer.reward_server trainer.template",
     "trainer.stopping": "transformers trainer.context trainer.distributed trainer.records",
-    "trainer.progress": "rich transformers trainer.atomic trainer.context trainer.distributed trainer.records",
+    "trainer.progress": "rich transformers trainer.atomic trainer.config trainer.context trainer.distributed"
+    " trainer.records trainer.sizing",
     "trainer.artifacts": "matplotlib torch transformers yaml trainer.atomic trainer.config trainer.context"
     " trainer.data trainer.distributed trainer.progress trainer.records",
     "trainer.train": "transformers trainer.allocator trainer.artifacts trainer.checkpoints trainer.collate"
     " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports"
     " trainer.members trainer.memory trainer.model trainer.network trainer.optimisers trainer.profilers"
-    " trainer.progress trainer.quiet trainer.records trainer.saved_template trainer.stages trainer.stopping"
-    " trainer.trackers",
+    " trainer.progress trainer.quiet trainer.recorder trainer.records trainer.saved_template trainer.stages"
+    " trainer.stopping trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
-    "trainer.supervise": "psutil trainer.atomic trainer.records",
+    "trainer.supervise": "psutil trainer.atomic trainer.config trainer.records trainer.sizing",
     "trainer.prepare": "trainer.atomic trainer.config trainer.data trainer.failures trainer.fetch trainer.model"
     " trainer.quiet trainer.records trainer.sizing trainer.supervise",
     "trainer.cli": "rich torch transformers operator.cli trainer.chat trainer.config trainer.context trainer.data"

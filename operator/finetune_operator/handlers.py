@@ -6,8 +6,9 @@ that something changed, never what to do: every event ends as the key of the Fin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Protocol
+from typing import Any, Protocol
 
 import kopf
 
@@ -34,8 +35,8 @@ class Program(Protocol):
     def changed(self, key: Key, seconds: float) -> None:
         """Something about this job changed: it needs a pass, which may wait so many seconds."""
 
-    def told(self, key: Key, state: str | None) -> None:
-        """What status.state of a job says now; None: the job is gone."""
+    def told(self, key: Key, status: Mapping[str, Any] | None) -> None:
+        """What the status of a job says now; None: the job is gone."""
 
 
 async def operate(settings: Settings, program: Program) -> None:
@@ -67,7 +68,7 @@ def registry(program: Program) -> kopf.OperatorRegistry:
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers, id="job")
     async def job_changed(event: kopf.RawEvent, body: kopf.Body, **_: object) -> None:
         key = Key(body.metadata.namespace or "", body.metadata.name or "")
-        program.told(key, None if event["type"] == "DELETED" else body.status.get("state", ""))
+        program.told(key, None if event["type"] == "DELETED" else body.status)
         program.changed(key, SETTLE_SECONDS if _is_current(body) else 0.0)
 
     async def child_changed(body: kopf.Body, **_: object) -> None:

@@ -5,9 +5,10 @@ Law: puts rooms together; decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import web
 
@@ -40,10 +41,10 @@ class Program:
         else:
             self._queue.add(key)
 
-    def told(self, key: Key, state: str | None) -> None:
-        """What status.state of a job says now; None: the job is gone."""
-        self._metrics.job(key, state)
-        if state is None:
+    def told(self, key: Key, status: Mapping[str, Any] | None) -> None:
+        """What the status of a job says now; None: the job is gone."""
+        self._metrics.job(key, status)
+        if status is None:
             self._progress.forget(key)
 
     @asynccontextmanager
@@ -65,7 +66,7 @@ class Program:
 
     def _pass_on(self, cluster: Cluster) -> Pass:
         async def one_pass(key: Key) -> float | None:
-            return await reconcile(key, cluster, self._settings, self._progress.get, datetime.now(UTC))
+            return await reconcile(key, cluster, self._settings, self._progress, datetime.now(UTC))
 
         return one_pass
 

@@ -5,9 +5,9 @@ Law: the order of a pass and nothing else; every trigger ends here, and running 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Protocol
 
 from finetune_operator import checks, observe, plan, render, spec, status
 from finetune_operator.cluster import Cluster, ClusterRefused, WebhookUnavailable
@@ -20,9 +20,20 @@ CHECK_AGAIN_SECONDS = 15.0
 """A claim that was missing may be applied a moment later by the same GitOps sync."""
 
 
-async def reconcile(
-    key: Key, cluster: Cluster, settings: Settings, posted: Callable[[Key], Posted | None], now: datetime
-) -> float | None:
+class Posts(Protocol):
+    """What the pods said last, and when it was last written down."""
+
+    def get(self, key: Key) -> Posted | None:
+        """The newest post of a job."""
+
+    def written(self, key: Key, now: datetime) -> None:
+        """The job's status was written."""
+
+    def wait(self, key: Key, seconds: float, now: datetime) -> float:
+        """Seconds until progress alone is worth another write, of which it gets one in `seconds`."""
+
+
+async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts, now: datetime) -> float | None:
     """Bring the children of one job to their plan and write down where the job stands.
 
     Returns:
@@ -39,7 +50,7 @@ async def reconcile(
     except spec.SpecInvalid as error:
         await _report(key, cluster, body, status.rejected(body, error.violations, now))
         return None
-    observed = observe.of(await cluster.children(key, spec.claims(job.spec)), uid=job.uid, posted=posted(key))
+    observed = observe.of(await cluster.children(key, spec.claims(job.spec)), uid=job.uid, posted=posts.get(key))
     violations = _at_the_door(job, observed, settings)
     if violations:
         await _report(key, cluster, body, status.rejected(body, violations, now, reason="Refused"))
@@ -57,11 +68,12 @@ async def reconcile(
     except (ClusterRefused, WebhookUnavailable) as error:
         await _report(key, cluster, body, status.refused(told, error.reason, str(error), job.generation, now))
         raise
+    if status.only_progress(body.get("status"), told) and (wait := posts.wait(key, settings.progress_seconds, now)):
+        return wait if planned.requeue_after is None else min(wait, planned.requeue_after)
+    for event in status.events(body.get("status"), told):
+        await cluster.event(key, event.reason, event.message, event.type, once=event.once)
     await _report(key, cluster, body, told)
-    if planned.record is not None:
-        kind: Literal["Normal", "Warning"] = "Warning" if planned.record.counted else "Normal"
-        text = f"attempt {planned.record.number} ended: {planned.record.message}"
-        await cluster.event(key, planned.record.reason, text, kind)
+    posts.written(key, now)
     return planned.requeue_after
 
 

@@ -28,6 +28,9 @@ class FakeCluster:
         self.now = START
         self.objects: dict[tuple[str, str, str], Raw] = {}
         self.events: list[tuple[str, str]] = []
+        """(reason, message) of those that were taken."""
+        self.told: list[tuple[str, str]] = []
+        """(job, name) of all that were told, also of those that were told before."""
         self.log: list[str] = []
         """What was asked of the cluster, one line for every write, in order."""
         self.tokens: dict[str, Speaker] = {}
@@ -79,8 +82,18 @@ class FakeCluster:
         job["status"] = copy.deepcopy(status)
         self._stamp(job)
 
-    async def event(self, key: Key, reason: str, message: str, type: Literal["Normal", "Warning"] = "Normal") -> None:  # noqa: A002 - the protocol
-        self.events.append((reason, message))
+    async def event(
+        self,
+        key: Key,
+        reason: str,
+        message: str,
+        type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the protocol
+        *,
+        once: str,
+    ) -> None:
+        self.told.append((str(key), once))
+        if self.told.count((str(key), once)) == 1:
+            self.events.append((reason, message))
 
     async def review(self, token: str) -> Speaker | None:
         return self.tokens.get(token)

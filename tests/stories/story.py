@@ -101,9 +101,7 @@ class Story:
     async def one_pass(self) -> None:
         """A single pass; an error of the cluster is kept, the queue would try again."""
         try:
-            self.requeue_after = await reconcile(
-                self.key, self.world, self.settings, self.progress.get, self.world.now
-            )
+            self.requeue_after = await reconcile(self.key, self.world, self.settings, self.progress, self.world.now)
         except ClusterError as error:
             self.errors.append(error)
             self.requeue_after = None

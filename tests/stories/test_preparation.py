@@ -56,6 +56,8 @@ async def test_no_gpu_is_taken_before_the_model_is_there() -> None:
     )
     assert f"model_name_or_path: {FOLDER}\n" in train_file(story)
     assert story.status["preparation"] == {"model": FOLDER, "rows": 12, "tokens": 345}
+    assert "progress" not in story.status
+    assert [reason for reason, _ in story.world.events] == ["AttemptStarted", "Prepared"]
 
 
 async def test_what_was_prepared_is_remembered_when_the_job_that_did_it_is_gone() -> None:

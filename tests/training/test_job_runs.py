@@ -146,6 +146,14 @@ def test_a_stop_heard_by_one_node_saves_on_both_and_the_next_attempt_goes_on(wor
     assert (beat.step, beat.phase) == (8, "saving")
     progress = Progress.from_json((job.run_dir(0, 2) / records.PROGRESS_FILE).read_text())
     assert (progress.step, progress.total_steps, progress.checkpoint_step) == (8, 8, 8)
+    assert progress.checkpoint_path == "checkpoint-8"
+    mark = job.output / "checkpoint-8" / records.CHECKPOINT_MARK
+    assert progress.checkpoint_time == mark.stat().st_mtime
+    assert progress.tokens_per_second is not None
+    assert progress.tokens_per_second_per_gpu == progress.tokens_per_second / 2
+    assert progress.peak_memory is not None
+    assert progress.peak_memory > 100 * 2**20, "torch alone takes more"
+    assert progress.mfu is None, "nobody promises a CPU's speed"
     assert not (job.run_dir(1, 2) / records.PROGRESS_FILE).exists(), "rank 0 alone tells the progress"
 
     again = job.attempt(3)

@@ -6,18 +6,20 @@ decided from `retryable`: a user's mistake is not, a lost peer is.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from finetune_trainer import atomic, records
 from finetune_trainer.context import RunContext
-from finetune_trainer.records import PEER_LOST, Heartbeat, RankError
+from finetune_trainer.records import OUT_OF_MEMORY, PEER_LOST, Heartbeat, RankError
 
 
 class RunError(ValueError):
@@ -102,7 +104,9 @@ _CONNECTION_LOST = re.compile(
 )
 """How gloo, NCCL and the TCP store word a peer's death; torch raises it as a plain RuntimeError."""
 
-OUT_OF_MEMORY = re.compile(r"out of memory|DefaultCPUAllocator: can't allocate|Cannot allocate memory", re.IGNORECASE)
+_MEMORY_IS_FULL = re.compile(
+    r"out of memory|DefaultCPUAllocator: can't allocate|Cannot allocate memory", re.IGNORECASE
+)
 
 
 def judge(error: BaseException) -> Verdict:
@@ -116,8 +120,8 @@ def judge(error: BaseException) -> Verdict:
     connection = isinstance(error, RuntimeError | ConnectionError)
     if "DistError" in names or (connection and _CONNECTION_LOST.search(str(error))):
         return Verdict(reason=PEER_LOST, retryable=True, users=False)
-    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or OUT_OF_MEMORY.search(str(error)):
-        return Verdict(reason="OutOfMemory", retryable=False, users=False)
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or _MEMORY_IS_FULL.search(str(error)):
+        return Verdict(reason=OUT_OF_MEMORY, retryable=False, users=False)
     return Verdict(reason="Crashed", retryable=True, users=False)
 
 
@@ -130,9 +134,24 @@ _ROOMS = {
 }
 
 
+class Used(Protocol):
+    """Bytes that a process held at most; see `memory.Used`."""
+
+    @property
+    def peak(self) -> int: ...  # noqa: D102 - there
+    @property
+    def allocated(self) -> int | None: ...  # noqa: D102 - there
+    @property
+    def total(self) -> int | None: ...  # noqa: D102 - there
+
+
 @contextmanager
-def told(context: RunContext) -> Iterator[None]:
+def told(context: RunContext, *, used: Callable[[], Used] | None = None) -> Iterator[None]:
     """Write down why this rank gave up, tell people, and end the process with code 1.
+
+    Args:
+        context: who this rank is.
+        used: how much memory it held, which is written down where that was too much.
 
     Raises:
         SystemExit: with code 1, instead of whatever was raised.
@@ -140,7 +159,7 @@ def told(context: RunContext) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told_error = _rank_error(error, context)
+        told_error = _with_memory(_rank_error(error, context), used)
         if context.run_dir is not None:
             atomic.write(context.run_dir / records.ERROR_FILE.format(rank=context.place.rank), told_error.to_json())
         _print(told_error, context)
@@ -159,6 +178,15 @@ def _rank_error(error: Exception, context: RunContext) -> RankError:
         step=_last_step(context.run_dir, context.place.local_rank),
         traceback="" if verdict.users else "".join(traceback.format_exception(error)),
     )
+
+
+def _with_memory(error: RankError, used: Callable[[], Used] | None) -> RankError:
+    if error.reason != OUT_OF_MEMORY or used is None:
+        return error
+    held = used()
+    return dataclasses.replace(
+        error, peak_memory=held.peak, allocated_memory=held.allocated, gpu_memory=held.total
+    )  # fmt: skip
 
 
 def _last_step(run_dir: Path | None, local_rank: int) -> int:

@@ -1,4 +1,4 @@
-"""How much memory a rank may still fill: of its GPU, or its share of the container's.
+"""How much memory a rank may still fill, and how much it has filled: of its GPU, or of the container's.
 
 Law: reads counters, and nothing else.
 """
@@ -6,6 +6,9 @@ Law: reads counters, and nothing else.
 from __future__ import annotations
 
 import re
+import resource
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -31,6 +34,35 @@ def free(device: torch.device, *, sharers: int) -> int | None:
         return None
     left = [int(psutil.virtual_memory().available), *_left_of_group(GROUP)]
     return min(left) // sharers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Used:
+    """Bytes that this process held at most, so far."""
+
+    peak: int
+    """Taken from its GPU by PyTorch, or resident in main memory."""
+    allocated: int | None = None
+    """Of those of a GPU, what lay in tensors; the rest was between them."""
+    total: int | None = None
+    """What the GPU has."""
+
+
+def used() -> Used:
+    """Of the GPU where this process has one in use, else of main memory. Waits for nothing."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
+        return Used(
+            peak=torch.cuda.max_memory_reserved(),
+            allocated=torch.cuda.max_memory_allocated(),
+            total=int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory),
+        )
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Used(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def gpu(device: torch.device) -> str | None:
+    """The name of a rank's GPU; None: it trains on something else."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
 def _left_of_group(group: Path) -> list[int]:

@@ -38,6 +38,8 @@ PROGRESS_FILE = "progress.json"
 ERROR_FILE = "error-{rank}.json"
 RESULT_FILE = "result.json"
 STOP_FILE = "stop"
+RECORDER_SOCKET = "recorder-{local_rank}.sock"
+"""Where a rank tells its last collectives, over HTTP."""
 
 # Files on the volume, under <output_dir>/.finetune/.
 STATE_DIR = ".finetune"
@@ -46,6 +48,10 @@ COMPLETION_FILE = "complete.json"
 OUTCOME_FILE = "outcome-{attempt}-{node_rank}.json"
 STACKS_FILE = "stacks-{attempt}-{node_rank}.txt"
 """What every rank of a node was doing when it hung."""
+COLLECTIVES_FILE = "collectives-{attempt}-rank{rank}.json"
+"""Which collectives a rank had called when its node hung, by torch's flight recorder: of gloo."""
+NCCL_FILE = "nccl-{attempt}-rank{rank}"
+"""Of NCCL, as `torchfrtrace --prefix nccl-<attempt>-rank .` reads it."""
 CHECKPOINT_MARK = "finetune.json"
 """Written last into checkpoint-N/: without it the checkpoint is not complete."""
 
@@ -54,6 +60,8 @@ PEER_LOST = "PeerLost"
 """A rank saw another one disappear: true, but never the cause."""
 HANG = "Hang"
 """A rank stands still; perhaps it only waits for one on another node."""
+OUT_OF_MEMORY = "OutOfMemory"
+"""A rank's GPU or its pod's memory was full: the same run would fill it again."""
 RANK_STOPPED = "RankStopped"
 """A rank stands still because somebody stopped its process: the cause."""
 
@@ -186,8 +194,19 @@ class Progress(Record):
     loss: float | None = None
     learning_rate: float | None = None
     tokens_per_second: float | None = None
+    """Of all ranks together."""
+    tokens_per_second_per_gpu: float | None = None
+    """Of each rank, which has a GPU of its own; on CPUs of each rank, too."""
+    mfu: float | None = None
+    """Model FLOPs utilisation, 0 to 1: what the model needs for these tokens over what the GPUs could do."""
+    peak_memory: int | None = None
+    """Bytes that the fullest rank took at most: of its GPU, or of main memory."""
     remaining_seconds: int | None = None
     checkpoint_step: int | None = None
+    checkpoint_path: str | None = None
+    """Under output_dir; None where the checkpoint that the run began with lies elsewhere."""
+    checkpoint_time: float | None = None
+    """When it was complete; Unix seconds."""
     rows: int | None = None
     """Rows that were read, of all data sets; None until they are prepared, and when they are streamed."""
     rows_dropped: int | None = None
@@ -218,6 +237,12 @@ class RankError(Record):
     retryable: bool
     step: int = 0
     traceback: str = ""
+    peak_memory: int | None = None
+    """Bytes that the rank held at most when its memory was full: of its GPU, or of main memory; None otherwise."""
+    allocated_memory: int | None = None
+    """Of those of a GPU, what lay in tensors."""
+    gpu_memory: int | None = None
+    """What its GPU has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -312,7 +337,12 @@ def to_kubeflow(progress: Progress) -> dict[str, Any]:
         "loss": progress.loss,
         "learning_rate": progress.learning_rate,
         "tokens_per_second": progress.tokens_per_second,
+        "tokens_per_second_per_gpu": progress.tokens_per_second_per_gpu,
+        "mfu": progress.mfu,
+        "peak_memory": progress.peak_memory,
         "checkpoint_step": progress.checkpoint_step,
+        "checkpoint_path": progress.checkpoint_path,
+        "checkpoint_time": progress.checkpoint_time,
         "rows": progress.rows,
         "rows_dropped": progress.rows_dropped,
         "rows_truncated": progress.rows_truncated,

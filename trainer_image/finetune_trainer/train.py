@@ -7,7 +7,7 @@ import datetime
 import functools
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import transformers
 from transformers import TrainerCallback
@@ -29,6 +29,7 @@ from finetune_trainer import (
     optimisers,
     profilers,
     quiet,
+    recorder,
     saved_template,
     stages,
     trackers,
@@ -41,7 +42,7 @@ from finetune_trainer.data import DataReport, Prepared, Stream
 from finetune_trainer.distributed import World
 from finetune_trainer.model.status import parameters
 from finetune_trainer.model.tuning import pissa
-from finetune_trainer.progress import Reporter
+from finetune_trainer.progress import Reporter, utilisation
 from finetune_trainer.records import RunResult
 from finetune_trainer.stages import GlobalTrainer
 from finetune_trainer.stopping import Stopping
@@ -53,7 +54,7 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
     Raises:
         SystemExit: with code 1, when the run failed; the reason is printed and in error-<rank>.json.
     """
-    with failures.told(context):
+    with failures.told(context, used=memory.used), recorder.answering(context):
         quiet.hush()
         world = _join(cfg, context)
         reporter = Reporter(context, world, bar=not cfg.training.disable_tqdm)
@@ -75,6 +76,9 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     resume = _resume_from(cfg, context, world) if cfg.training.do_train else None
     keeper.claim()
     trainer = _build(cfg, context, keeper, reporter, stopping)
+    gpus = world.gather(memory.gpu(trainer.args.device))
+    described = cast("transformers.PretrainedConfig", cast("Any", trainer.model).config).to_dict()
+    reporter.measure(utilisation.of(cfg, described, gpus), lambda: trainer.peak_memory)
     reporter.say(_summary(cfg, trainer, world, resume))
     if not context.is_job:
         stopping.listen()

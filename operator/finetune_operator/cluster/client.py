@@ -8,6 +8,7 @@ same time; ConfigMaps come as metadata only. Lists name no resource version on p
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -129,12 +130,14 @@ class KubernetesCluster:
         reason: str,
         message: str,
         type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the API's own word
+        *,
+        once: str,
     ) -> None:
-        """Tell people through `kubectl describe`, at best effort: a lost event is no error."""
+        """Tell people through `kubectl describe`, at best effort: a lost event is no error. Its name is of `once`."""
         try:
             job = await self.job(key)
             if job is not None:
-                body = _event(job, reason, message, type)
+                body = _event(job, reason, message, type, once)
                 await self._request("POST", paths.of("Event", key.namespace), body=body)
         except ClusterError:
             return
@@ -207,14 +210,15 @@ def speaker(status: Raw) -> Speaker | None:
     return Speaker(namespace=account.partition(":")[0], pod=pod[0], uid=uid[0])
 
 
-def _event(job: Raw, reason: str, message: str, kind: str) -> Raw:
-    """A core/v1 Event about a FineTuneJob."""
+def _event(job: Raw, reason: str, message: str, kind: str, once: str) -> Raw:
+    """A core/v1 Event about a FineTuneJob, which the API server takes once: the second of a name is refused."""
     metadata = job["metadata"]
+    digest = hashlib.sha256(f"{metadata['uid']}/{once}".encode()).hexdigest()[:16]
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{metadata['name'][:200]}-", "namespace": metadata["namespace"]},
+        "metadata": {"name": f"{metadata['name'][:200]}.{digest}", "namespace": metadata["namespace"]},
         "involvedObject": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,

@@ -53,8 +53,13 @@ class Cluster(Protocol):
         reason: str,
         message: str,
         type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the API's own word
+        *,
+        once: str,
     ) -> None:
-        """Tell people through `kubectl describe`, at best effort: a lost event is no error."""
+        """Tell people through `kubectl describe`, at best effort: a lost event is no error.
+
+        `once` names what happened to this very job: told a second time, it is not told again.
+        """
 
     async def review(self, token: str) -> Speaker | None:
         """Who speaks: the pod that a token for our audience was made for; None for any other token."""

@@ -89,6 +89,16 @@ class Progress(Part):
     loss: Figure | None = Field(default=None, description="The latest training loss.")
     learning_rate: Figure | None = Field(default=None, description="The latest learning rate.")
     tokens_per_second: Figure | None = Field(default=None, description="Tokens per second, all ranks together.")
+    tokens_per_second_per_gpu: Figure | None = Field(
+        default=None, description="The same of each rank, which has one GPU."
+    )
+    mfu: Figure | None = Field(
+        default=None,
+        description="Model FLOPs utilisation, 0 to 1; left out where the GPU's peak or the model's work is not known.",
+    )
+    peak_memory: Figure | None = Field(
+        default=None, description="What the fullest rank took of its GPU at most, or of main memory, e.g. 62.1Gi."
+    )
     percentage: Figure | None = Field(default=None, description="Share of the steps that is done, e.g. 42%.")
     eta: Figure | None = Field(default=None, description="Time that is left, e.g. 3m 20s.")
     remaining_seconds: Count | None = Field(default=None, description="The same in seconds.")
@@ -96,6 +106,10 @@ class Progress(Part):
         default=None, description="fetching, starting, data, model, training, evaluating, saving."
     )
     checkpoint_step: Count | None = Field(default=None, description="Step of the latest complete checkpoint.")
+    checkpoint_path: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, description="Where that checkpoint lies, as the pods see it."
+    )
+    checkpoint_time: Time | None = Field(default=None, description="When that checkpoint was complete.")
     rows: Count | None = Field(default=None, description="Rows read, of all data sets.")
     rows_dropped: Count | None = Field(default=None, description="Rows left out; data_report.json lists them.")
     rows_truncated: Count | None = Field(default=None, description="Rows cut to cutoff_len.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import get_args
 
@@ -38,8 +39,13 @@ def from_kubeflow(body: object, *, now: float) -> Progress:
         loss=_optional("loss", values),
         learning_rate=_optional("learning_rate", values),
         tokens_per_second=_optional("tokens_per_second", values),
+        tokens_per_second_per_gpu=_optional("tokens_per_second_per_gpu", values),
+        mfu=_optional("mfu", values),
+        peak_memory=_whole("peak_memory", values),
         remaining_seconds=None if remaining is None else _whole("remaining", {"remaining": str(remaining)}),
         checkpoint_step=_whole("checkpoint_step", values),
+        checkpoint_path=_folder("checkpoint_path", values),
+        checkpoint_time=_time("checkpoint_time", values, now),
         rows=_whole("rows", values),
         rows_dropped=_whole("rows_dropped", values),
         rows_truncated=_whole("rows_truncated", values),
@@ -72,6 +78,19 @@ def _optional(name: str, values: Mapping[str, str]) -> float | None:
         return float(values[name])
     except ValueError:
         raise ValueError(f"metrics: {name}: {values[name]!r} is no number") from None
+
+
+def _folder(name: str, values: Mapping[str, str]) -> str | None:
+    """A checkpoint's folder; people will copy it, so it must not lead elsewhere."""
+    folder = values.get(name)
+    if folder is not None and not re.fullmatch(r"checkpoint-\d+", folder):
+        raise ValueError(f"metrics: {name}: {folder!r} is no checkpoint's folder")
+    return folder
+
+
+def _time(name: str, values: Mapping[str, str], now: float) -> float | None:
+    """Unix seconds, not in the future; None where it is not said."""
+    return max(0.0, min(_number(name, values, now), now)) if name in values else None
 
 
 def _number(name: str, values: Mapping[str, str], default: float) -> float:

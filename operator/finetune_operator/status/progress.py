@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from finetune_operator.spec import to_time
 from finetune_trainer.records import Progress
 
+_GIB = 1 << 30
 
-def shown(progress: Progress, *, active: bool) -> dict[str, Any]:
+
+def shown(progress: Progress, *, active: bool, output_dir: str) -> dict[str, Any]:
     """status.progress of a running (`active`) or ended job; an ended one has no ETA."""
     remaining = progress.remaining_seconds if active else None
     values = {
@@ -20,17 +23,22 @@ def shown(progress: Progress, *, active: bool) -> dict[str, Any]:
         "epoch": f"{progress.epoch:.2f}",
         "loss": None if progress.loss is None else f"{progress.loss:.4f}",
         "learningRate": None if progress.learning_rate is None else f"{progress.learning_rate:.3g}",
-        "tokensPerSecond": None if progress.tokens_per_second is None else f"{progress.tokens_per_second:.0f}",
+        "tokensPerSecond": _whole(progress.tokens_per_second),
+        "tokensPerSecondPerGpu": _whole(progress.tokens_per_second_per_gpu),
+        "mfu": None if progress.mfu is None else f"{progress.mfu:.3f}",
+        "peakMemory": None if progress.peak_memory is None else f"{progress.peak_memory / _GIB:.1f}Gi",
         "remainingSeconds": remaining,
         "eta": None if remaining is None else duration(remaining),
         "checkpointStep": progress.checkpoint_step,
+        "checkpointPath": None if progress.checkpoint_path is None else f"{output_dir}/{progress.checkpoint_path}",
+        "checkpointTime": None if progress.checkpoint_time is None else _stamp(progress.checkpoint_time),
         "rows": progress.rows,
         "rowsDropped": progress.rows_dropped,
         "rowsTruncated": progress.rows_truncated,
         "rowsChanged": progress.rows_changed,
         "fetched": _fetched(progress),
         "bytesPerSecond": None if progress.bytes_per_second is None else round(progress.bytes_per_second),
-        "updateTime": to_time(datetime.fromtimestamp(progress.time, UTC)),
+        "updateTime": _stamp(progress.time),
     }
     return {key: value for key, value in values.items() if value is not None}
 
@@ -43,6 +51,21 @@ def _fetched(progress: Progress) -> str | None:
         if progress.total_bytes >= size:
             return f"{progress.fetched_bytes / size:.1f} of {progress.total_bytes / size:.1f} {unit}"
     return f"{progress.fetched_bytes} of {progress.total_bytes} bytes"
+
+
+def only_progress(previous: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    """Whether nothing but the progress differs: such a write may wait. A job's first progress does not."""
+    if not previous or "progress" not in previous or previous == wanted:
+        return False
+    return {**previous, "progress": None} == {**wanted, "progress": None}
+
+
+def _whole(number: float | None) -> str | None:
+    return None if number is None else f"{number:.0f}"
+
+
+def _stamp(seconds: float) -> str:
+    return to_time(datetime.fromtimestamp(seconds, UTC))
 
 
 def duration(seconds: int) -> str:

@@ -50,7 +50,7 @@ def of(job: FineTuneJob, plan: Plan, observed: Observed, now: datetime) -> dict[
         "admittedTime": to_time(plan.admitted) if plan.admitted else None,
         "completionTime": _completion(plan, previous, now),
         "preparation": preparation.shown(observed, previous),
-        "progress": _progress(plan, observed, records, previous),
+        "progress": _progress(job, plan, observed, records),
         "attempts": [attempt_to_status(record) for record in records],
         "pods": pods_to_status(plan.pods),
         "conditions": merge(
@@ -113,14 +113,16 @@ def _completion(plan: Plan, previous: Mapping[str, Any], now: datetime) -> str |
 
 
 def _progress(
-    plan: Plan, observed: Observed, records: tuple[AttemptRecord, ...], previous: Mapping[str, Any]
+    job: FineTuneJob, plan: Plan, observed: Observed, records: tuple[AttemptRecord, ...]
 ) -> dict[str, Any] | None:
     """The newest post, or what was known before it; after success the outcome's last step."""
     active = plan.state in {State.RUNNING, State.PREPARING}
     if observed.progress is not None:
         last_step = records[-1].step if plan.state == State.SUCCEEDED else None
-        return shown(_at_least(observed.progress, last_step), active=active)
-    known = dict(previous.get("progress") or {})
+        return shown(_at_least(observed.progress, last_step), active=active, output_dir=output_dir(job, PODS))
+    known = dict(job.recorded.status.get("progress") or {})
+    if "fetched" in known and plan.state != State.PREPARING:
+        return None  # of the preparation: its 100 % are none of the training's
     if not active:
         known.pop("eta", None)
         known.pop("remainingSeconds", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: asyncio.Queue[tuple[Key, float]] = asyncio.Queue()
-        self.states: dict[Key, str | None] = {}
+        self.statuses: dict[Key, dict[str, Any] | None] = {}
         self.is_inside = False
 
     @asynccontextmanager
@@ -96,8 +96,8 @@ class Recorder:
     def changed(self, key: Key, seconds: float) -> None:
         self.calls.put_nowait((key, seconds))
 
-    def told(self, key: Key, state: str | None) -> None:
-        self.states[key] = state
+    def told(self, key: Key, status: Mapping[str, Any] | None) -> None:
+        self.statuses[key] = None if status is None else dict(status)
 
 
 @pytest.fixture
@@ -142,12 +142,13 @@ async def test_jobs_that_exist_and_children_that_change_become_keys(server: ApiS
         first = {await program.calls.get(), await program.calls.get()}
         assert first == {(Key("team", "old"), handlers.SETTLE_SECONDS), (Key("team", "new"), 0.0)}
         assert program.is_inside
-        assert program.states == {Key("team", "old"): "Running", Key("team", "new"): ""}
+        running = {"state": "Running", "observedGeneration": 1}
+        assert program.statuses == {Key("team", "old"): running, Key("team", "new"): {}}
         server.happen(PODS, "MODIFIED", child("pod-1", "a.long.name"))
         assert await program.calls.get() == (Key("team", "a.long.name"), handlers.SETTLE_SECONDS)
         server.happen(JOBS, "DELETED", body("old"))
         assert await program.calls.get() == (Key("team", "old"), 0.0)
-        assert program.states[Key("team", "old")] is None
+        assert program.statuses[Key("team", "old")] is None
 
 
 async def test_only_our_children_are_watched_and_nothing_is_written(server: ApiServer) -> None:

@@ -30,8 +30,13 @@ PROGRESS = Progress(
     loss=0.75,
     learning_rate=1e-5,
     tokens_per_second=1234.5,
+    tokens_per_second_per_gpu=617.25,
+    mfu=0.4125,
+    peak_memory=66_679_996_416,
     remaining_seconds=60,
     checkpoint_step=40,
+    checkpoint_path="checkpoint-40",
+    checkpoint_time=NOW - 30,
     rows=1000,
     rows_dropped=3,
     rows_truncated=7,
@@ -170,6 +175,7 @@ async def test_unknown_ended_and_deleted_jobs_take_nothing(scene: Scene) -> None
         ({"trainerStatus": {"metrics": [{"name": "step", "value": "-1"}]}}, "step: '-1'"),
         ({"trainerStatus": {"metrics": [{"name": "phase", "value": "dancing"}]}}, "'dancing'"),
         ({"trainerStatus": {"metrics": "loss"}}, "trainerStatus.metrics"),
+        ({"trainerStatus": {"metrics": [{"name": "checkpoint_path", "value": "/etc"}]}}, "no checkpoint's folder"),
     ],
 )
 async def test_a_body_of_another_shape_is_a_bad_request(scene: Scene, body: Any, words: str) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.exposition import generate_latest
 
 from finetune_operator import metrics
 from finetune_operator.names import Key
@@ -14,10 +19,10 @@ async def test_what_was_counted_is_shown() -> None:
     counted.passed("error", 2.0)
     counted.posted(403)
     counted.watch_queue(lambda: 5)
-    counted.job(Key("team", "a"), "Running")
-    counted.job(Key("team", "b"), "Running")
-    counted.job(Key("team", "b"), "Failed")
-    counted.job(Key("team", "c"), "Queued")
+    counted.job(Key("team", "a"), {"state": "Running"})
+    counted.job(Key("team", "b"), {"state": "Running"})
+    counted.job(Key("team", "b"), {"state": "Failed"})
+    counted.job(Key("team", "c"), {"state": "Queued"})
     counted.job(Key("team", "c"), None)
     async with TestClient(TestServer(metrics.app(counted, lambda: None))) as client:
         lines = (await (await client.get("/metrics")).text()).splitlines()
@@ -37,3 +42,74 @@ async def test_health_says_what_is_wrong() -> None:
         wrong.append("the work queue has stopped")
         answer = await client.get("/healthz")
         assert (answer.status, await answer.text()) == (503, "the work queue has stopped")
+
+
+STATUS = {
+    "state": "Running",
+    "attempt": 2,
+    "progress": {
+        "step": 40,
+        "totalSteps": 100,
+        "loss": "0.7500",
+        "tokensPerSecond": "1600",
+        "tokensPerSecondPerGpu": "400",
+        "mfu": "0.410",
+        "peakMemory": "62.5Gi",
+        "remainingSeconds": 3600,
+        "checkpointStep": 20,
+        "checkpointTime": "2026-01-01T00:00:10Z",
+    },
+}
+
+
+def series(counted: metrics.Metrics) -> dict[str, float]:
+    """Name and labels -> value, of the jobs alone."""
+    lines = generate_latest(counted.registry).decode().splitlines()
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line.startswith("finetune_job_")
+    }
+
+
+def test_a_running_job_has_its_figures() -> None:
+    counted = metrics.Metrics()
+    counted.job(Key("team", "a"), STATUS)
+    labels = '{name="a",namespace="team"}'
+    assert {
+        name.removeprefix("finetune_job_").removesuffix(labels): value for name, value in series(counted).items()
+    } == {
+        "attempt": 2,
+        "step": 40,
+        "total_steps": 100,
+        "loss": 0.75,
+        "tokens_per_second": 1600,
+        "tokens_per_second_per_gpu": 400,
+        "mfu_ratio": 0.41,
+        "peak_memory_bytes": 62.5 * 2**30,
+        "eta_seconds": 3600,
+        "checkpoint_step": 20,
+        "checkpoint_timestamp_seconds": 1767225610,
+    }
+
+
+@pytest.mark.parametrize("after", [None, {**STATUS, "state": "Succeeded"}, {**STATUS, "state": "Failed"}])
+def test_a_job_that_is_gone_or_has_ended_leaves_no_series(after: dict[str, Any] | None) -> None:
+    counted = metrics.Metrics()
+    for number in range(50):
+        counted.job(Key("team", f"job-{number}"), STATUS)
+        counted.job(Key("team", f"job-{number}"), after)
+    assert series(counted) == {}
+
+
+def test_a_job_that_waits_has_no_speed() -> None:
+    counted = metrics.Metrics()
+    counted.job(Key("team", "a"), {**STATUS, "state": "Restarting"})
+    told = {name.removeprefix("finetune_job_").partition("{")[0] for name in series(counted)}
+    assert {"step", "loss", "checkpoint_step"} < told
+    assert not told & {"tokens_per_second", "tokens_per_second_per_gpu", "mfu_ratio", "eta_seconds"}
+
+
+def test_a_loss_that_is_no_number_is_told_as_such() -> None:
+    counted = metrics.Metrics()
+    counted.job(Key("team", "a"), {"state": "Running", "progress": {"loss": "nan"}})
+    (value,) = series(counted).values()
+    assert math.isnan(value)

@@ -37,3 +37,16 @@ def test_without_a_limit_it_is_what_the_machine_has(group: Path) -> None:
 
 def test_a_device_that_does_not_say() -> None:
     assert memory.free(torch.device("meta"), sharers=1) is None
+
+
+def test_a_process_without_a_gpu_tells_what_was_resident() -> None:
+    before = memory.used()
+    held = bytearray(64 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    after = memory.used()
+    assert after.peak >= psutil.Process().memory_info().rss * 0.9
+    assert (after.peak >= before.peak, after.allocated, after.total) == (True, None, None)
+
+
+def test_a_cpu_has_no_gpus_name() -> None:
+    assert memory.gpu(CPU) is None

@@ -1,13 +1,17 @@
+import os
 from pathlib import Path
 
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from finetune_trainer import records
 from finetune_trainer.context import Place, RunContext
 from finetune_trainer.distributed import World
 from finetune_trainer.progress import Reporter, screen
 from finetune_trainer.progress.speed import Moment, Speed
+from finetune_trainer.progress.utilisation import Utilisation
 from finetune_trainer.records import Heartbeat, Progress
+from finetune_trainer.sizing.flops import Work
 
 
 def test_a_resumed_run_counts_only_its_own_steps() -> None:
@@ -68,6 +72,42 @@ def test_rank_0_tells_the_progress_and_every_rank_is_alive(tmp_path: Path) -> No
     progress = Progress.from_json((tmp_path / "progress.json").read_text())
     assert (progress.step, progress.total_steps, progress.loss, progress.percentage) == (1, 4, 2.5, 25)
     assert not list(tmp_path.glob(".*")), "no drafts are left"
+
+
+def test_what_is_measured_is_told_with_the_progress(tmp_path: Path) -> None:
+    context = RunContext(output_dir=tmp_path / "out", run_dir=tmp_path, place=Place())
+    reporter, state = Reporter(context, World(size=4)), TrainerState(max_steps=4)
+    control, args = TrainerControl(), TrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True)
+    work = Work(products=6e9, attention=0.0)
+    reporter.measure(Utilisation(work=work, peak=1e15, rows=8), lambda: 3 << 30)
+    reporter.on_train_begin(args, state, control)
+    state.global_step, state.num_input_tokens_seen = 1, 800
+    reporter.on_step_end(args, state, control)
+    told = Progress.from_json((tmp_path / "progress.json").read_text())
+    assert told.tokens_per_second is not None
+    assert told.tokens_per_second_per_gpu == told.tokens_per_second / 4
+    assert told.mfu == pytest.approx(told.tokens_per_second * 6e9 / 1e15)
+    assert told.peak_memory == 3 << 30
+
+
+def test_a_checkpoint_is_told_with_its_place_and_since_when(tmp_path: Path) -> None:
+    context = RunContext(output_dir=tmp_path / "out", run_dir=tmp_path, place=Place())
+    args = TrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True)
+    mark = tmp_path / "out" / "checkpoint-3" / records.CHECKPOINT_MARK
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    os.utime(mark, (1.7e9, 1.7e9))
+
+    def told(step: int) -> tuple[int | None, str | None, float | None]:
+        """A run that goes on from the checkpoint of a step."""
+        reporter = Reporter(context, World())
+        reporter.on_train_begin(args, TrainerState(max_steps=9, global_step=step), TrainerControl())
+        progress = Progress.from_json((tmp_path / "progress.json").read_text())
+        return progress.checkpoint_step, progress.checkpoint_path, progress.checkpoint_time
+
+    assert told(3) == (3, "checkpoint-3", 1.7e9)
+    assert told(7) == (7, None, None), "of another output_dir"
+    assert told(0) == (None, None, None)
 
 
 def test_a_checkpoint_is_a_phase_of_its_own(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -11,8 +12,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from finetune_trainer import atomic, records
 from finetune_trainer.context import RunContext
 from finetune_trainer.distributed import World
-from finetune_trainer.progress import screen
+from finetune_trainer.progress import saved, screen
+from finetune_trainer.progress.saved import Saved
 from finetune_trainer.progress.speed import Moment, Speed
+from finetune_trainer.progress.utilisation import Utilisation
 from finetune_trainer.records import Heartbeat, Phase, Progress
 
 
@@ -31,7 +34,9 @@ class Reporter(TrainerCallback):
         self._loss: float | None = None
         self._learning_rate: float | None = None
         self._told: list[str] = []
-        self._checkpoint_step: int | None = None
+        self._saved: Saved | None = None
+        self._utilisation: Utilisation | None = None
+        self._peak_memory: Callable[[], int | None] = lambda: None
         self._rows: dict[str, int] = {}
 
     @property
@@ -54,6 +59,15 @@ class Reporter(TrainerCallback):
         self._rows = {"rows": read, "rows_dropped": dropped, "rows_truncated": truncated, "rows_changed": changed}
         self._write_progress()
 
+    def measure(self, utilisation: Utilisation | None, peak_memory: Callable[[], int | None]) -> None:
+        """What is told of the hardware from now on.
+
+        Args:
+            utilisation: by what the speed is measured; None: it is not known.
+            peak_memory: bytes of the fullest rank, as of the last log.
+        """
+        self._utilisation, self._peak_memory = utilisation, peak_memory
+
     def beat(self) -> None:
         """This rank is alive."""
         if self._run_dir is not None:
@@ -66,7 +80,7 @@ class Reporter(TrainerCallback):
     ) -> None:
         """Training starts, at step 0 or where the checkpoint left off."""
         self._step = state.global_step
-        self._checkpoint_step = state.global_step or None
+        self._saved = saved.at(self._context.output_dir, state.global_step) if state.global_step else None
         self._speed = Speed(total_steps=state.max_steps)
         self._speed.begin(_moment(state))
         self.phase("training")
@@ -134,7 +148,7 @@ class Reporter(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint is complete: the commit came before this call."""
-        self._checkpoint_step = state.global_step
+        self._saved = saved.at(self._context.output_dir, state.global_step)
         self.phase("training")
 
     def on_train_end(
@@ -150,6 +164,7 @@ class Reporter(TrainerCallback):
 
     def _progress(self) -> Progress:
         training = self._phase not in ("starting", "data", "model")
+        speed = self._speed.tokens_per_second if training else None
         return Progress(
             time=time.time(),
             phase=self._phase,
@@ -158,9 +173,14 @@ class Reporter(TrainerCallback):
             epoch=self._epoch,
             loss=self._loss,
             learning_rate=self._learning_rate,
-            tokens_per_second=self._speed.tokens_per_second if training else None,
+            tokens_per_second=speed,
+            tokens_per_second_per_gpu=None if speed is None else speed / self._world.size,
+            mfu=self._utilisation.at(self._speed) if training and self._utilisation else None,
+            peak_memory=self._peak_memory(),
             remaining_seconds=self._speed.remaining_seconds if training else None,
-            checkpoint_step=self._checkpoint_step,
+            checkpoint_step=self._saved.step if self._saved else None,
+            checkpoint_path=self._saved.path if self._saved else None,
+            checkpoint_time=self._saved.time if self._saved else None,
             **self._rows,
         )
 

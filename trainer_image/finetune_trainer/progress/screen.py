@@ -129,6 +129,8 @@ def figures(progress: records.Progress, told: Sequence[str] = ()) -> list[str]:
         parts.append(f"lr {progress.learning_rate:.2e}")
     if progress.tokens_per_second is not None:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.mfu is not None:
+        parts.append(f"MFU {progress.mfu:.0%}")
     if progress.remaining_seconds is not None:
         parts.append(f"{duration(progress.remaining_seconds)} left")
     return parts

@@ -48,6 +48,12 @@ class Speed:
         return (last.tokens - first.tokens) / (last.seconds - first.seconds) if last.seconds > first.seconds else None
 
     @property
+    def tokens_per_step(self) -> float | None:
+        """Over the last steps, all ranks together."""
+        first, last = self._ends()
+        return (last.tokens - first.tokens) / (last.step - first.step) if last.step > first.step else None
+
+    @property
     def remaining_seconds(self) -> int | None:
         """Until the last step, if it goes on as over the last steps."""
         first, last = self._ends()

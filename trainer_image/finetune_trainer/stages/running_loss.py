@@ -31,11 +31,16 @@ class RunningLoss:
 
     def take(self, step: int, world: World) -> float:
         """Mean per step since the last time, over all ranks; every rank must ask."""
+        return self.take_beside(step, world, 0.0)[0]
+
+    def take_beside(self, step: int, world: World, own: float) -> tuple[float, float]:
+        """The same, and the largest `own` of all ranks, which travels in the same sum: each rank has a place in it."""
         steps = step - (self._logged or 0)
-        (total,) = world.sum(float(self._sum))
+        places = [own if rank == world.rank else 0.0 for rank in range(world.size)]
+        total, *owns = world.sum(float(self._sum), *places)
         self._sum.zero_()
         self._logged = step
-        return total / world.size / max(1, steps)
+        return total / world.size / max(1, steps), max(owns)
 
     def over_run(self, log_history: Sequence[Mapping[str, Any]], step: int, world: World) -> float | None:
         """Mean per step of the whole run, also of what was trained before it was resumed; every rank must ask.

@@ -30,7 +30,7 @@ from transformers import (
 )
 from transformers.trainer_utils import SchedulerType
 
-from finetune_trainer import distributed_fsdp
+from finetune_trainer import distributed_fsdp, memory
 from finetune_trainer.collate import Collate
 from finetune_trainer.data import Stream
 from finetune_trainer.failures import LossNotFinite
@@ -71,6 +71,8 @@ class GlobalTrainer(EvaluatingTrainer):
         self._passes = 1  # steps of the optimiser in what transformers takes for one
         self._ledger = Ledger()
         self._place = (0, 0)
+        self.peak_memory: int | None = None
+        """Bytes that the fullest rank held at most, as of the last log."""
         self.add_callback(_Epochs(self))
         if parts.arguments.fsdp:
             self.add_callback(distributed_fsdp.InPieces())
@@ -208,7 +210,8 @@ class GlobalTrainer(EvaluatingTrainer):
             logs["train_loss"] = logs["train_loss"] if mean is None else mean
         if "loss" in logs:
             self._stop_if_ruined()
-            logs["loss"] = self._losses.take(self.state.global_step, self._world)
+            logs["loss"], peak = self._losses.take_beside(self.state.global_step, self._world, memory.used().peak)
+            self.peak_memory = int(peak) or None
             logs.update(self.objective.meter.take(self._world))
         if self._tells_tokens:
             logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen

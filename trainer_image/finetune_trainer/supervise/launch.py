@@ -9,6 +9,7 @@ from pathlib import Path
 
 from finetune_trainer import records
 from finetune_trainer.records import RunSpec
+from finetune_trainer.supervise import recorder
 from finetune_trainer.supervise.outcome import Refused
 
 RANK = ("finetune_trainer.cli", "train", "--in-job")
@@ -122,6 +123,7 @@ def environment_of_ranks(run: RunSpec, pod: Pod, environment: Mapping[str, str])
         kept.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     if run.processes_per_node > 1:
         kept.setdefault("OMP_NUM_THREADS", "1")  # torchrun's own value, which it would warn of
+    kept |= recorder.environment(pod.run_dir, kept, gpu=run.gpus_per_node > 0)
     return kept | {
         records.ENV_CONFIG_DIR: str(pod.config_dir),
         records.ENV_RUN_DIR: str(pod.run_dir),

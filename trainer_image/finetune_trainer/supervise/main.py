@@ -10,8 +10,9 @@ from pathlib import Path
 
 from finetune_trainer import records
 from finetune_trainer.records import Outcome, RunSpec
-from finetune_trainer.supervise import launch, memory, outcome, preflight, report, stacks
+from finetune_trainer.supervise import launch, memory, out_of_memory, outcome, preflight, recorder, report, stacks
 from finetune_trainer.supervise.launch import Place, Pod
+from finetune_trainer.supervise.out_of_memory import Full
 from finetune_trainer.supervise.outcome import Ended, Identity, Refused
 from finetune_trainer.supervise.post import Poster
 from finetune_trainer.supervise.processes import Launcher
@@ -46,10 +47,16 @@ def supervise(environment: Mapping[str, str], *, command: Command = launch.comma
         poster = _poster(run, where, pod)
         ended = _attend(run, where, pod, wait, _started(run, where, pod, command, environment))
         report.keep_stacks(ended.stacks, pod.attempt, where.node_rank, Path(run.output_dir))
-        code = _tell(outcome.judge(ended, who), pod, run)
+        code = _tell(_judged(ended, who, run, pod), pod, run)
         if poster is not None:
             poster.close()
         return code
+
+
+def _judged(ended: Ended, who: Identity, run: RunSpec, pod: Pod) -> Outcome:
+    told = outcome.judge(ended, who)
+    error = next((one for one in ended.errors if one.reason == records.OUT_OF_MEMORY), None)
+    return out_of_memory.explained(told, Full(error=error, group=memory.group()), run, pod.config_dir)
 
 
 def _identity(pod: Pod, spec_hash: str) -> Identity:
@@ -87,7 +94,9 @@ def _attend(run: RunSpec, where: Place, pod: Pod, wait: Wait, launcher: Launcher
     )
     stopping, stall = _until_end(launcher, watch, wait, pod, run.grace_seconds)
     found = stacks.take(launcher.below()) if stall else ()
+    recorded = _recordings(run, where, pod, found) if stall else ()
     exit_code = launcher.kill()
+    recorded += recorder.dumped(pod.run_dir)
     return Ended(
         launcher=run.launcher,
         exit_code=exit_code,
@@ -95,12 +104,22 @@ def _attend(run: RunSpec, where: Place, pod: Pod, wait: Wait, launcher: Launcher
         errors=report.errors(pod.run_dir),
         stall=stall,
         stacks=found,
+        recorded=report.keep_recordings(recorded, pod.attempt, Path(run.output_dir)),
         stop_asked=stopping is not None,
         out_of_memory=memory.kills() > killed_before,
         step=watch.step,
         progress=report.progress(pod.run_dir),
         log_tail=launcher.tail.text(),
     )
+
+
+def _recordings(
+    run: RunSpec, where: Place, pod: Pod, found: tuple[stacks.RankStacks, ...]
+) -> tuple[recorder.Recording, ...]:
+    """The last collectives of this node's ranks; a stopped one cannot tell them."""
+    first, stopped = where.node_rank * run.processes_per_node, {one.rank for one in found if one.is_stopped}
+    ranks = {local: first + local for local in range(run.processes_per_node) if first + local not in stopped}
+    return recorder.take(pod.run_dir, ranks, gpu=run.gpus_per_node > 0)
 
 
 def _until_end(

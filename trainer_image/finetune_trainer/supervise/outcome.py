@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from finetune_trainer.records import (
     HANG,
+    OUT_OF_MEMORY,
     PEER_LOST,
     RANK_STOPPED,
     STACKS_FILE,
@@ -58,6 +59,8 @@ class Ended:
     stall: Stall | None
     stacks: tuple[RankStacks, ...]
     """Of this node's ranks, taken when one of them stood still."""
+    recorded: tuple[str, ...] = ()
+    """Files on the volume with these ranks' last collectives."""
     stop_asked: bool
     out_of_memory: bool
     """The kernel killed a process of this pod for memory."""
@@ -90,7 +93,7 @@ def judge(ended: Ended, who: Identity) -> Outcome:
     if ended.result is not None:
         return _of_result(known, ended.result)
     if ended.stall is not None:
-        return _of_stall(known, ended.stall, ended.stacks)
+        return _of_stall(known, ended.stall, ended.stacks, ended.recorded)
     if ended.stop_asked:
         message = "stopped on request before the ranks could save a checkpoint"
         return replace(known, result="stopped", reason="Stopped", message=message)
@@ -140,7 +143,7 @@ def _of_result(known: Outcome, result: RunResult) -> Outcome:
     )
 
 
-def _of_stall(known: Outcome, stall: Stall, stacks: Sequence[RankStacks]) -> Outcome:
+def _of_stall(known: Outcome, stall: Stall, stacks: Sequence[RankStacks], recorded: Sequence[str]) -> Outcome:
     """A stopped rank is the cause, whichever was silent first: the others wait for it."""
     stopped = next((one for one in stacks if one.is_stopped), None)
     rank = stopped.rank if stopped else stall.rank
@@ -154,6 +157,8 @@ def _of_stall(known: Outcome, stall: Stall, stacks: Sequence[RankStacks]) -> Out
     if stacks:
         kept = STACKS_FILE.format(attempt=known.attempt, node_rank=known.node_rank)
         message += f"; what each rank was doing is in {STATE_DIR}/{kept}"
+    if recorded:
+        message += f"; the last collectives are in {STATE_DIR}/: {', '.join(recorded)}"
     reason = RANK_STOPPED if stopped else HANG
     return replace(known, reason=reason, message=message, rank=rank, step=stall.step, log_tail=shown)
 
@@ -163,7 +168,7 @@ def _of_death(known: Outcome, ended: Ended) -> Outcome:
     rank, code = _first_death(ended)
     if ended.out_of_memory:
         message = "the kernel killed a process of this pod for memory: raise resources.memory, or use less of it"
-        return replace(known, reason="OutOfMemory", message=message, rank=rank)
+        return replace(known, reason=OUT_OF_MEMORY, message=message, rank=rank, retryable=False)
     if code < 0:
         subject = "the launcher" if rank is None else f"rank {rank}"
         return replace(known, message=f"{subject} was ended by {_signal(-code)}", rank=rank)

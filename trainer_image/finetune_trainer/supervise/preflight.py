@@ -11,7 +11,7 @@ from pathlib import Path
 
 from finetune_trainer import records
 from finetune_trainer.records import RunSpec
-from finetune_trainer.supervise import fabric, launch
+from finetune_trainer.supervise import fabric, launch, recorder
 from finetune_trainer.supervise.launch import Place, Pod
 from finetune_trainer.supervise.outcome import Refused
 
@@ -93,7 +93,7 @@ def check_output(output_dir: Path) -> None:
 def empty_run_dir(run_dir: Path) -> None:
     """Make the run folder; what another run left there is gone, or it would be read as this run's word."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    for pattern in (records.HEARTBEAT_FILE, records.ERROR_FILE, records.PROGRESS_FILE, records.RESULT_FILE):
+    named = (records.HEARTBEAT_FILE, records.ERROR_FILE, records.PROGRESS_FILE, records.RESULT_FILE)
+    for pattern in (*named, records.RECORDER_SOCKET, f"{recorder.PIPE_PREFIX}*", records.STOP_FILE):
         for file in run_dir.glob(pattern.format(local_rank="*", rank="*")):
             file.unlink()
-    (run_dir / records.STOP_FILE).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from finetune_trainer import atomic, records
 from finetune_trainer.records import Outcome, Progress, RankError, Record, RunResult
 from finetune_trainer.supervise import stacks
+from finetune_trainer.supervise.recorder import Recording
 from finetune_trainer.supervise.stacks import RankStacks
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,20 @@ def keep_stacks(found: Sequence[RankStacks], attempt: int, node_rank: int, outpu
     if found:
         name = records.STACKS_FILE.format(attempt=attempt, node_rank=node_rank)
         _try(atomic.write, output_dir / records.STATE_DIR / name, stacks.text(found))
+
+
+def keep_recordings(found: Sequence[Recording], attempt: int, output_dir: Path) -> tuple[str, ...]:
+    """Which collectives the ranks had called, on the volume; the names of the files that could be written."""
+    kept = []
+    for one in found:
+        name = one.name(attempt)
+        try:
+            (output_dir / records.STATE_DIR / name).write_bytes(one.content)
+        except OSError as error:
+            log.warning("nothing was written to %s: %s", name, error.strerror)
+        else:
+            kept.append(name)
+    return tuple(kept)
 
 
 def _try(write: Callable[[Path, str], object], file: Path, text: str) -> None:

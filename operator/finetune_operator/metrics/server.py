@@ -1,18 +1,17 @@
-"""What Prometheus and the kubelet's probes may ask: /metrics and /healthz.
-
-Law: counts; decides nothing. One `Metrics` per program, with its own registry.
-"""
+"""What is counted, and /metrics and /healthz, which show it."""
 
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from finetune_operator.metrics import of_job
 from finetune_operator.names import Key
 
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -37,6 +36,7 @@ class Metrics:
         )
         self._depth: Callable[[], int] = lambda: 0
         self._states: dict[Key, str] = {}
+        self._told: dict[Key, Mapping[str, float]] = {}
         self.registry.register(self)
 
     def passed(self, result: str, seconds: float) -> None:
@@ -52,12 +52,14 @@ class Metrics:
         """Where to ask how many jobs wait for a pass."""
         self._depth = depth
 
-    def job(self, key: Key, state: str | None) -> None:
-        """A job's state as last told in its status; None forgets a deleted job."""
-        if state is None:
-            self._states.pop(key, None)
-        else:
-            self._states[key] = state
+    def job(self, key: Key, status: Mapping[str, Any] | None) -> None:
+        """A job's status as last told; None forgets a deleted job."""
+        self._states.pop(key, None)
+        self._told.pop(key, None)
+        if status is not None:
+            self._states[key] = str(status.get("state", ""))
+            if figures := of_job.of(status):
+                self._told[key] = figures
 
     def collect(self) -> Iterator[Metric]:
         """Gauges, made when they are asked for (prometheus_client's collector protocol)."""
@@ -66,6 +68,12 @@ class Metrics:
         for state, count in sorted(Tally(self._states.values()).items()):
             jobs.add_metric([state], count)
         yield jobs
+        for name, words in of_job.GAUGES.items():
+            gauge = GaugeMetricFamily(f"finetune_job_{name}", words, labels=["namespace", "name"])
+            for key, figures in sorted(self._told.items()):
+                if name in figures:
+                    gauge.add_metric([key.namespace, key.name], figures[name])
+            yield gauge
 
 
 def app(metrics: Metrics, ailing: Callable[[], str | None]) -> web.Application:
