@@ -73,6 +73,27 @@ async def test_no_new_rank_stands_beside_a_terminating_one() -> None:
     await story.then(lambda world: world.finish_terminating(), pods=["demo-2-master-0", "demo-2-worker-0"])
 
 
+async def test_the_next_attempt_stays_off_a_node_that_failed_where_that_is_asked_for() -> None:
+    story = Story(job(nodes=2, runPolicy={"avoidFailedNodes": True}))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    lost = story.outcome("failed", "CudaError", attempt=1, node_rank=1)
+    await story.then(lambda world: world.end("demo-1-worker-0", lost, exit_code=1, reason="Error"), state="Restarting")
+    await story.then(later, state="Starting", pytorchjobs=["demo-2"])
+    affinity = story.world.pod("demo-2-worker-0")["spec"]["affinity"]["nodeAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-0"]}]}
+
+
+async def test_a_drained_node_has_not_failed() -> None:
+    story = Story(job(nodes=2, runPolicy={"avoidFailedNodes": True}))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    await story.then(lambda world: world.disrupt("demo-1-worker-0", "Evicted", "drained"), state="Restarting")
+    await story.then(later, state="Starting", pytorchjobs=["demo-2"])
+    assert "affinity" not in story.world.pod("demo-2-worker-0")["spec"]
+
+
 async def test_a_node_that_does_not_answer_does_not_hold_up_the_next_attempt() -> None:
     story = Story(job(nodes=2, runPolicy={"terminationGracePeriodSeconds": 60}))
     story.world.grace = True

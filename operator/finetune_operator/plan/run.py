@@ -28,6 +28,7 @@ class Paths:
 
 
 PODS = Paths()
+_NO_BLAME = frozenset({"PodDeleted", "PodReplaced", "Stopped"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,8 @@ class RunPlan:
     network_env: Mapping[str, str] = field(default_factory=dict)
     network_annotations: Mapping[str, str] = field(default_factory=dict)
     run_as_user: int = 1000
+    avoided_nodes: tuple[str, ...] = ()
+    """Names of nodes that the pods must not get."""
     suspended: bool = False
     """Created suspended, for a queue to admit."""
 
@@ -93,8 +96,20 @@ def run_plan(
         network_env=profile.env if profile else {},
         network_annotations=profile.annotations if profile else {},
         run_as_user=settings.run_as_user,
+        avoided_nodes=avoided_nodes(job),
         suspended=spec.scheduling.queue is not None,
     )
+
+
+def avoided_nodes(job: FineTuneJob) -> tuple[str, ...]:
+    """Nodes that a failure was blamed on which another attempt may mend; each once, by name.
+
+    A drained or preempted node did not fail, and who deletes a pod does not blame its node.
+    """
+    if not job.spec.run_policy.avoid_failed_nodes:
+        return ()
+    failures = [one for one in job.recorded.attempts if one.counted and one.retryable and one.reason not in _NO_BLAME]
+    return tuple(sorted({one.node for one in failures if one.node is not None}))
 
 
 def image(job: FineTuneJob, settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetune_operator import names
 from finetune_operator.plan import RunPlan
-from finetune_operator.render import environment, metadata, overlay, volumes
+from finetune_operator.render import avoidance, environment, metadata, overlay, volumes
 from finetune_operator.render.metadata import Manifest
 
 COMMAND = ("finetune", "supervise")
@@ -27,6 +27,7 @@ def template(plan: RunPlan) -> Manifest:
     merged = overlay.merge(ours, plan.job.spec.pod_template, keep=names.CONTAINER)
     # By these labels the pods are found again: the overlay may add to them only.
     merged["metadata"]["labels"] = {**merged["metadata"].get("labels", {}), **labels}
+    merged["spec"] = avoidance.avoiding(merged["spec"], plan.avoided_nodes)
     return merged
 
 
