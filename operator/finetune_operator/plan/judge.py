@@ -7,7 +7,7 @@ what the cluster did to a pod before the clocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -118,10 +118,7 @@ def pod_disturbed(case: Case) -> Verdict | None:
             return Verdict(reason="PodLost", message=f"pod {name} is gone")
         if pod.uid != uid:
             return Verdict(reason="PodReplaced", message=f"pod {name} was replaced by a fresh one", pod=pod)
-    for pod in case.attempt.pods:
-        if pod.deleting:
-            return Verdict(reason="PodDeleted", message=f"pod {pod.name} is being deleted", pod=pod)
-    return None
+    return _deleted([pod for pod in case.attempt.pods if pod.deleting])
 
 
 def job_failed(case: Case) -> Verdict | None:
@@ -215,6 +212,17 @@ def _knows_least(pod: ObservedPod) -> tuple[bool, bool, bool, bool, int, int]:
 def _word(reason: str) -> str:
     """A reason as conditions may carry it: a termination message can hold anything."""
     return reason if re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,62}", reason) else "Crashed"
+
+
+def _deleted(pods: Sequence[ObservedPod]) -> Verdict | None:
+    """The first to be deleted is the cause: the training operator deletes the others at once."""
+    if not pods:
+        return None
+    due = min((pod.gone_by for pod in pods if pod.gone_by is not None), default=None)
+    first = [pod for pod in pods if pod.gone_by == due] or list(pods)
+    named = " and ".join(pod.name for pod in first)
+    message = f"pod {named} is being deleted" if len(first) == 1 else f"pods {named} are being deleted"
+    return Verdict(reason="PodDeleted", message=message, pod=first[0] if len(first) == 1 else None)
 
 
 def _disrupted(pod: ObservedPod) -> Verdict:

@@ -198,6 +198,17 @@ def test_a_missing_or_foreign_pod_fails_the_attempt_at_once(
     assert (made.record.reason, made.record.counted) == (reason, counted)
 
 
+def test_of_pods_that_are_deleted_the_first_one_is_blamed() -> None:
+    first, later = NOW + timedelta(seconds=60), NOW + timedelta(seconds=61)
+    after = make(job(), seen(attempt(1, pod(0, deleting=True, gone_by=later), pod(1, deleting=True, gone_by=first))))
+    assert after.record is not None
+    assert (after.record.message, after.record.node) == ("pod j-1-worker-0 is being deleted", "node1")
+    at_once = make(job(), seen(attempt(1, *(pod(rank, deleting=True, gone_by=first) for rank in (0, 1)))))
+    assert at_once.record is not None
+    assert at_once.record.message == "pods j-1-master-0 and j-1-worker-0 are being deleted"
+    assert at_once.record.node is None, "times are whole seconds: nobody knows which one it was"
+
+
 def test_the_cause_is_the_pod_that_knows_most() -> None:
     lost = pod(0, terminated="Error", exit_code=1, outcome=outcome(reason="PeerLost", rank=0))
     oom = pod(1, terminated="OOMKilled", exit_code=137)
