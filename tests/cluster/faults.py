@@ -17,7 +17,7 @@ from tests.tiny_model import make_tiny_model
 
 from .harness.process import CGROUPS, command
 from .harness.waiting import until
-from .jobs import Job
+from .jobs import Job, give
 from .session import Cluster
 
 _HOG = """
@@ -28,6 +28,7 @@ while True:
     time.sleep(0.005)
 """
 _POISON = "~"
+_SPARE = 64 << 20
 _JOIN_AND_RUN = 'echo $$ > "$0"/cgroup.procs && exec "$@"'
 
 
@@ -119,10 +120,16 @@ def _urgent(cluster: Cluster, priority: str, node: str) -> dict[str, Any]:
 
 
 def run_out_of_memory(victim: Path) -> None:
-    """Fill the memory of a process's container until the kernel kills that process for it, and return then."""
+    """Fill the memory of a process's container until the kernel kills that process for it, and return then.
+
+    The container may have little more than it has already, so that this machine's own memory does not end.
+    """
     (victim / "oom_score_adj").write_text("1000")
-    group = next(line for line in _cgroups(victim).splitlines() if ":memory:" in line).rpartition(":")[2]
-    argv = ["sh", "-c", _JOIN_AND_RUN, f"{CGROUPS / 'memory'}{group}", sys.executable, "-c", _HOG]
+    path = next(line for line in _cgroups(victim).splitlines() if ":memory:" in line).rpartition(":")[2]
+    group = Path(f"{CGROUPS / 'memory'}{path}")
+    used = int((group / "memory.usage_in_bytes").read_text())
+    (group / "memory.limit_in_bytes").write_text(str(used + _SPARE))
+    argv = ["sh", "-c", _JOIN_AND_RUN, str(group), sys.executable, "-c", _HOG]
     hog = subprocess.Popen(argv)
     try:
         until("the kernel to kill for memory", lambda: _ended(victim), limit=60, step=0.01)
@@ -181,6 +188,7 @@ def poison(folder: Path, row: int) -> None:
     assert not any(_POISON in one["instruction"] for one in rows)
     rows[row % len(rows)]["instruction"] += _POISON
     file.write_text(json.dumps(rows), encoding="utf-8")
+    give(folder)
 
 
 def quiet_node(cluster: Cluster) -> str:

@@ -97,6 +97,11 @@ def make_inputs(folder: Path, *, rows: int = 160) -> None:
     """A tiny model and a data set, readable for the pods' user."""
     make_tiny_model(folder / "model")
     (folder / "words.json").write_text(json.dumps(make_rows(rows)), encoding="utf-8")
+    give(folder)
+
+
+def give(folder: Path) -> None:
+    """Make the pods' user the owner of a folder and all that is in it."""
     for path in (folder, *folder.rglob("*")):
         os.chown(path, USER, USER)
 

@@ -7,7 +7,6 @@ checkpoint, and its losses are those of the unbroken run.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import faults, jobs
-from tests.cluster.harness.images import USER
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.session import Cluster
 from tests.cluster.trial import Trial
@@ -270,7 +268,7 @@ def test_a_node_whose_ranks_run_on_unseen(trial: Trial, operator: OperatorProces
 def test_a_disk_that_is_full(trial: Trial) -> None:
     disk = trial.folder / trial.namespace
     disk.mkdir()
-    os.chown(disk, USER, USER)
+    jobs.give(disk)
     with faults.small_disk(disk, 200):
         job = trial.begin()
         trial.breaks()
