@@ -26,9 +26,9 @@ HEAD = """# Faults
 
 What breaks on purpose on the test cluster (two nodes, a rank on each, ZeRO-3 on gloo, 40 steps, a checkpoint each 5),
 what `status.attempts` said of it, and what it cost. Made by `make faults` from what `tests/cluster/test_faults.py`
-measured; the step at which it breaks is drawn from the seed. Each test also asserts that at most one attempt lived at
-any time, that nothing was left over, that the next attempt went on from the last complete checkpoint, and that all 40
-losses are those of the unbroken run within 1e-4.
+measured; the step at which it breaks is drawn from the seed, and status tells how far it came. Each test also asserts
+that at most one attempt lived at any time, that nothing was left over, that the next attempt went on from the last
+complete checkpoint, and that all 40 losses are those of the unbroken run within 1e-4.
 
 Steps lost: made by the first attempt and made again by the second. Seconds: from the fault to the creation of the next
 attempt's PyTorchJob, with a backoff of 1 s (the operator's default is 10 s).
@@ -54,7 +54,7 @@ def _row(results: Sequence[dict[str, Any]]) -> str:
     differ = [one["difference"] for one in results if "difference" in one]
     cells = (
         first["fault"],
-        ", ".join(f"{one['seed']} (step {one['step']})" for one in results),
+        ", ".join(f"{one['seed']} (step {one.get('step', '?')})" for one in results),
         reasons,
         _short(str(first["message"])),
         ", ".join(filter(None, where)) or "-",

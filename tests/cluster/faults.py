@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 from tests.tiny_model import make_tiny_model
 
 from .harness.process import CGROUPS, command
@@ -32,34 +33,34 @@ _SPARE = 64 << 20
 _JOIN_AND_RUN = 'echo $$ > "$0"/cgroup.procs && exec "$@"'
 
 
-def processes(job: Job, pod: str) -> list[Path]:
-    """Folders in /proc of a pod's processes on this machine."""
+def processes(job: Job, pod: str) -> list[psutil.Process]:
+    """A pod's processes on this machine."""
     uid = job.pods()[pod]["metadata"]["uid"]
-    found = [path for path in Path("/proc").glob("[0-9]*") if uid in _cgroups(path)]
+    found = [process for process in psutil.process_iter() if uid in _cgroups(process)]
     assert found, f"no process of {pod} on this machine"
     return found
 
 
-def rank(job: Job, pod: str) -> Path:
-    """The folder in /proc of a pod's only rank."""
-    ranks = [one for one in processes(job, pod) if b"--in-job" in _command(one)]
-    ranks = [one for one in ranks if b"torch.distributed.run" not in _command(one)]
+def rank(job: Job, pod: str) -> psutil.Process:
+    """A pod's only rank."""
+    ranks = [one for one in processes(job, pod) if "--in-job" in _command(one)]
+    ranks = [one for one in ranks if "torch.distributed.run" not in _command(one)]
     assert len(ranks) == 1, f"{len(ranks)} ranks in {pod}"
     return ranks[0]
 
 
-def first_process(job: Job, pod: str) -> Path:
-    """The folder in /proc of a pod's supervisor."""
-    found = [one for one in processes(job, pod) if b"supervise" in _command(one)]
+def first_process(job: Job, pod: str) -> psutil.Process:
+    """A pod's supervisor."""
+    found = [one for one in processes(job, pod) if "supervise" in _command(one)]
     assert len(found) == 1, f"{len(found)} supervisors in {pod}"
     return found[0]
 
 
-def send(number: signal.Signals, folders: Sequence[Path]) -> None:
-    """A signal to processes, one of which may have ended with another."""
-    for folder in folders:
-        with suppress(ProcessLookupError):
-            os.kill(int(folder.name), number)
+def send(number: signal.Signals, victims: Sequence[psutil.Process]) -> None:
+    """A signal to processes, some of which may have ended; psutil never takes another one with the same id."""
+    for victim in victims:
+        with suppress(psutil.NoSuchProcess):
+            victim.send_signal(number)
 
 
 def evict(cluster: Cluster, namespace: str, pod: str) -> None:
@@ -119,12 +120,12 @@ def _urgent(cluster: Cluster, priority: str, node: str) -> dict[str, Any]:
     }
 
 
-def run_out_of_memory(victim: Path) -> None:
+def run_out_of_memory(victim: psutil.Process) -> None:
     """Fill the memory of a process's container until the kernel kills that process for it, and return then.
 
     The container may have little more than it has already, so that this machine's own memory does not end.
     """
-    (victim / "oom_score_adj").write_text("1000")
+    Path(f"/proc/{victim.pid}/oom_score_adj").write_text("1000")
     path = next(line for line in _cgroups(victim).splitlines() if ":memory:" in line).rpartition(":")[2]
     group = Path(f"{CGROUPS / 'memory'}{path}")
     used = int((group / "memory.usage_in_bytes").read_text())
@@ -205,22 +206,18 @@ def rather_on(node: str, template: dict[str, Any]) -> dict[str, Any]:
     return {**template, "spec": {**template["spec"], "affinity": affinity}}
 
 
-def _command(process: Path) -> bytes:
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
+
+
+def _ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def _cgroups(process: psutil.Process) -> str:
     try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def _ended(process: Path) -> bool:
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
-    except OSError:
-        return True
-
-
-def _cgroups(process: Path) -> str:
-    try:
-        return (process / "cgroup").read_text()
+        return Path(f"/proc/{process.pid}/cgroup").read_text()
     except OSError:  # it has ended meanwhile
         return ""

@@ -207,11 +207,12 @@ def test_a_checkpoint_that_is_half_written(trial: Trial) -> None:
 
 @fault("a gradient is not finite")
 def test_a_row_that_ruins_the_weights(trial: Trial) -> None:
+    trial.step = trial.row["drawn"] = 6 + trial.step % 14  # of the first 20, in which no row comes twice
     faults.poison(trial.folder, row=8 * (trial.step - 1) + trial.draw.randrange(8))
     trial.submit(training={**jobs.TRAINING, "disable_shuffling": True})
     record = trial.ended("LossNotFinite", counted=True)
     assert record["rank"] in {0, 1}
-    assert trial.step <= record["step"] + 1 <= trial.step + 1
+    assert record["step"] in {trial.step, trial.step + 1}, "seen where it is saved, or in the next step's loss"
     assert f"step {trial.step}" in record["message"] or f"step {trial.step + 1}" in record["message"]
     assert max(mark.step for mark in trial.marked()) < trial.step, "nothing ruined is kept as a checkpoint"
     trial.fails()

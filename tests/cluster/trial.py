@@ -42,11 +42,11 @@ class Trial:
     ) -> None:
         self.cluster, self.namespace, self.folder = cluster, namespace, folder
         self.fault, self.seed, self.unbroken = fault, seed, unbroken
-        self.draw = random.Random(seed)
+        self.draw = random.Random(f"{fault}, {seed}")
         self.step = self.draw.randint(FIRST, LAST)
         self.watcher = Watcher(cluster, namespace)
         self._broken = 0.0
-        self.row: dict[str, Any] = {"fault": fault, "seed": seed, "step": self.step}
+        self.row: dict[str, Any] = {"fault": fault, "seed": seed, "drawn": self.step}
 
     @property
     def output(self) -> Path:

@@ -74,7 +74,7 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
     verdict = judge(Case(job=job, attempt=live, frozen=observed.frozen, now=now))
     admitted = job.recorded.admitted or _admitted(live)
     if verdict is not None:
-        record = _record(live, verdict, observed, now)
+        record = _record(job, live, verdict, observed, now)
         state = _state_after(job, record)
         return Plan(
             state=state,
@@ -166,7 +166,9 @@ def _start(
     return Plan(state=state, attempt=number, run=run, admitted=admitted)
 
 
-def _record(live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime) -> AttemptRecord:
+def _record(
+    job: FineTuneJob, live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime
+) -> AttemptRecord:
     """The line in status.attempts that says how an attempt ended."""
     outcome, progress = verdict.outcome, observed.progress
     return AttemptRecord(
@@ -177,12 +179,18 @@ def _record(live: ObservedAttempt, verdict: Verdict, observed: Observed, now: da
         retryable=verdict.retryable,
         started=live.started or live.created,
         finished=now,
-        rank=outcome.rank if outcome else None,
+        rank=outcome.rank if outcome else _only_rank(job, verdict),
         node=verdict.pod.node if verdict.pod else None,
         step=outcome.step if outcome and outcome.step is not None else (progress.step if progress else None),
         checkpoint_step=_checkpoint(outcome.checkpoint_step if outcome else None, observed),
         log_tail=outcome.log_tail if outcome else verdict.log_tail,
     )
+
+
+def _only_rank(job: FineTuneJob, verdict: Verdict) -> int | None:
+    """The rank of a pod that left no record; of several ranks in one pod nobody knows which one it was."""
+    known = verdict.pod is not None and job.spec.processes_per_node == 1
+    return verdict.pod.node_rank if known and verdict.pod else None
 
 
 def _checkpoint(said: int | None, observed: Observed) -> int | None:

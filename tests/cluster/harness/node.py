@@ -72,7 +72,9 @@ def start(layout: Layout, node: Node) -> None:
 
 
 def start_kubelet(layout: Layout, node: Node) -> None:
-    """Start the kubelet alone, and return when the node is ready and advertises its GPUs."""
+    """Start the kubelet alone, if it does not run, and return when the node is ready and advertises its GPUs."""
+    if component(layout, node, "kubelet").alive():
+        return
     data = layout.node_data(node)
     component(layout, node, "kubelet").start(
         [

@@ -225,6 +225,10 @@ def test_the_log_of_a_pod_that_left_no_record_is_kept_beside_the_message() -> No
     assert made.record is not None
     assert made.record.message == "pod j-1-worker-0 ended with exit code 137 (Error)"
     assert made.record.log_tail == "step 7\nstep 8"
+    assert made.record.rank == 1
+    several = make(job(resources={"nodes": 2, "processesPerNode": 2}), seen(attempt(1, pod(0), killed)))
+    assert several.record is not None
+    assert several.record.rank is None, "of two ranks nobody knows which one it was"
 
 
 def test_a_pod_of_a_node_that_does_not_answer_is_not_waited_for_for_ever() -> None:
