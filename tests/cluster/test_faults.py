@@ -144,7 +144,7 @@ def test_a_pod_that_is_preempted(trial: Trial) -> None:
         trial.succeeds()
 
 
-@fault("a rank uses more memory than its pod may")
+@fault("a rank uses more memory than its pod may", in_ci=True)
 def test_a_rank_that_the_kernel_kills_for_memory(trial: Trial) -> None:
     job = trial.begin()
     node, victim = trial.node("worker"), faults.rank(job, trial.pod("worker"))

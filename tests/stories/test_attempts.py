@@ -73,6 +73,23 @@ async def test_no_new_rank_stands_beside_a_terminating_one() -> None:
     await story.then(lambda world: world.finish_terminating(), pods=["demo-2-master-0", "demo-2-worker-0"])
 
 
+async def test_a_pytorchjob_that_somebody_scaled_ends_the_job_with_both_numbers() -> None:
+    story = Story(job(nodes=2))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+
+    def scale(world: FakeCluster) -> None:
+        replicas = world.objects["PyTorchJob", "default", "demo-1"]["spec"]["pytorchReplicaSpecs"]
+        replicas["Worker"]["replicas"] = 2
+        world.training_operator()
+
+    await story.then(scale, state="Running", pods=["demo-1-master-0", "demo-1-worker-0", "demo-1-worker-1"])
+    wrong = story.outcome("failed", "WorldSizeMismatch", attempt=1, node_rank=2, retryable=False)
+    await story.then(lambda world: world.end("demo-1-worker-1", wrong, exit_code=1, reason="Error"), state="Failed")
+    (record,) = story.status["attempts"]
+    assert (record["reason"], record["retryable"]) == ("WorldSizeMismatch", False)
+
+
 async def test_the_next_attempt_stays_off_a_node_that_failed_where_that_is_asked_for() -> None:
     story = Story(job(nodes=2, runPolicy={"avoidFailedNodes": True}))
     await story.then(nothing, state="Starting")
