@@ -49,13 +49,6 @@ def rank(job: Job, pod: str) -> psutil.Process:
     return ranks[0]
 
 
-def first_process(job: Job, pod: str) -> psutil.Process:
-    """A pod's supervisor."""
-    found = [one for one in processes(job, pod) if "supervise" in _command(one)]
-    assert len(found) == 1, f"{len(found)} supervisors in {pod}"
-    return found[0]
-
-
 def send(number: signal.Signals, victims: Sequence[psutil.Process]) -> None:
     """A signal to processes, some of which may have ended; psutil never takes another one with the same id."""
     for victim in victims:
