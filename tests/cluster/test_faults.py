@@ -167,6 +167,7 @@ def test_a_pod_that_the_kernel_kills_for_memory(trial: Trial) -> None:
     assert (record["rank"], record["node"]) == (1, node)
     assert "used more memory than it may: raise spec.resources.memory" in record["message"]
     trial.fails()
+    trial.goes_on_anew(resources={"nodes": 2, "gpusPerNode": 0, "memory": "3500Mi"})
 
 
 @fault("the operator is killed in the middle of a restart")

@@ -136,6 +136,16 @@ class Trial:
         self.keep()
         return status
 
+    def goes_on_anew(self, **spec: Any) -> None:
+        """The job is deleted and applied again, with changes, and goes on from the last complete checkpoint."""
+        complete = max(mark.step for mark in self.marked())
+        self.cluster.kubectl("-n", self.namespace, "delete", "ftj", self.job.name, "--timeout=60s")
+        self.submit(training={**jobs.TRAINING, "overwrite_output_dir": False}, **spec)
+        self.job.until("a step", lambda status: status.get("progress", {}).get("step", 0) > 0)
+        assert self._resumed_from(1) == complete
+        self.job.until_state("Succeeded")
+        assert jobs.losses(self.output) == pytest.approx(self.unbroken, abs=1e-4)
+
     def is_alone(self, *, attempt: int) -> None:
         """No two attempts lived at a time, and what is left has an owner and belongs to the last one."""
         assert self.watcher.beside_each_other() == []
@@ -159,9 +169,9 @@ class Trial:
         found = self.output.glob(f"checkpoint-*/{records.CHECKPOINT_MARK}")
         return [records.CheckpointMark.from_json(file.read_text(encoding="utf-8")) for file in found]
 
-    def _resumed_from(self) -> int | None:
-        """What the second attempt says about where it goes on."""
-        master = self.pod("master", 2)
+    def _resumed_from(self, attempt: int = 2) -> int | None:
+        """What an attempt says about where it goes on."""
+        master = self.pod("master", attempt)
         if not self.job.pods().get(master, {}).get("status", {}).get("containerStatuses"):
             return None
         log = self.cluster.kubectl("-n", self.namespace, "logs", master, "-c", "pytorch", "--ignore-errors")
