@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
 PARALLEL := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
-.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train bench-estimate parity keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
+.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train bench-estimate parity faults keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
 
 quickstart: environment     ## train SmolLM2 on this machine and ask it who it is, before and after
 	$(RUN) dev/quickstart.py
@@ -55,6 +55,9 @@ bench-estimate: environment ## memory as `finetune estimate` tells it beside mea
 
 parity: environment         ## losses of every method beside LLaMA-Factory's, step by step
 	$(RUN) -m benchmarks.parity
+
+faults: environment         ## docs/faults.md: what breaks on purpose, under five seeds, and what became of it; hours
+	$(RUN) -m dev.faults_table
 
 keys: environment           ## docs/keys.md: every key, its effect, and the test that shows it
 	$(RUN) -m dev.keys_table --write

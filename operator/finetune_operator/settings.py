@@ -44,6 +44,9 @@ class Settings(BaseModel):
     backoff_seconds: int = 10
     """Wait before attempt 2; doubles with every failure, up to `backoff_limit_seconds`."""
     backoff_limit_seconds: int = 600
+    lost_pod_seconds: int = 30
+    """A pod that is still there so long after its grace time is on a node that does not answer: the next attempt
+    starts without waiting for it. Its ranks may run on; the fence keeps them from committing a checkpoint."""
     resync_seconds: int = 60
     """Every job is looked at this often, whatever the watches say."""
     progress_seconds: int = 10

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.cluster import session
+from tests.cluster import jobs, local_run, session
 from tests.cluster.harness import borrow, layout, machine
 from tests.cluster.harness.cluster import Say
 from tests.cluster.harness.waiting import ClusterError
@@ -108,6 +108,21 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def shared(machine_cluster: Cluster, namespace: str) -> SharedFolder:
     """A folder of this machine that pods of the namespace mount by the claim `shared`, writable for user 1000."""
     return machine_cluster.share(namespace)
+
+
+@pytest.fixture
+def inputs(operator: OperatorProcess, shared: SharedFolder) -> Path:
+    """The claim's folder with model and data, and an operator that runs."""
+    jobs.make_inputs(shared.path)
+    return shared.path
+
+
+@pytest.fixture(scope="session")
+def unbroken(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
+    """Losses of a run that nothing happened to, on this machine without a cluster."""
+    claim = tmp_path_factory.mktemp("shared")
+    jobs.make_inputs(claim)
+    return local_run.losses_of(jobs.tiny("unbroken"), {"shared": claim}, tmp_path_factory.mktemp("unbroken"))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,37 +93,16 @@ class Job:
         found = self.cluster.list("pods", self.namespace, selector)
         return {pod["metadata"]["name"]: pod for pod in found}
 
-    def kill_container(self, pod: str) -> None:
-        """SIGKILL for every process of a pod, from outside, as a kernel or a power cut would."""
-        for process in self._processes(pod):
-            os.kill(int(process.name), signal.SIGKILL)
-
-    def freeze_rank(self, pod: str) -> None:
-        """SIGSTOP for a pod's rank: it neither ends nor moves, and no other rank notices but by waiting."""
-        ranks = [one for one in self._processes(pod) if b"--in-job" in (one / "cmdline").read_bytes().split(b"\0")]
-        ranks = [one for one in ranks if b"torch.distributed.run" not in (one / "cmdline").read_bytes()]
-        assert len(ranks) == 1, f"{len(ranks)} ranks in {pod}"
-        os.kill(int(ranks[0].name), signal.SIGSTOP)
-
-    def _processes(self, pod: str) -> list[Path]:
-        """Folders in /proc of a pod's processes on this machine."""
-        uid = self.pods()[pod]["metadata"]["uid"]
-        found = [path for path in Path("/proc").glob("[0-9]*") if uid in _cgroups(path)]
-        assert found, f"no process of {pod} on this machine"
-        return found
-
-
-def _cgroups(process: Path) -> str:
-    try:
-        return (process / "cgroup").read_text()
-    except OSError:  # it has ended meanwhile
-        return ""
-
 
 def make_inputs(folder: Path, *, rows: int = 160) -> None:
     """A tiny model and a data set, readable for the pods' user."""
     make_tiny_model(folder / "model")
     (folder / "words.json").write_text(json.dumps(make_rows(rows)), encoding="utf-8")
+    give(folder)
+
+
+def give(folder: Path) -> None:
+    """Make the pods' user the owner of a folder and all that is in it."""
     for path in (folder, *folder.rglob("*")):
         os.chown(path, USER, USER)
 

@@ -60,13 +60,13 @@ class Cluster:
         text = self.kubectl("-n", namespace, "get", kind, "-l", selector, "-o", "json")
         return list(json.loads(text)["items"])
 
-    def wait(self, what: str, probe: Callable[[], T | None], limit: float = LIMIT) -> T:
+    def wait(self, what: str, probe: Callable[[], T | None], limit: float = LIMIT, *, step: float = 0.3) -> T:
         """Ask until there is an answer; the error of a wait in vain names the logs.
 
         Raises:
             ClusterError: not within `limit` seconds.
         """
-        return until(f"{what} (logs: {self.logs})", probe, limit=limit, step=0.3)
+        return until(f"{what} (logs: {self.logs})", probe, limit=limit, step=step)
 
     def kill_node(self, name: str) -> None:
         """Cut the power of node1 or node2; `start_node` brings it back."""
@@ -75,6 +75,14 @@ class Cluster:
     def start_node(self, name: str) -> None:
         """Switch a node on again, and return when it's ready."""
         harness.start_node(self._own(), name)
+
+    def stop_kubelet(self, name: str) -> None:
+        """End the kubelet of node1 or node2 alone: its pods run on; `start_kubelet` ends the silence."""
+        harness.stop_kubelet(self._own(), name)
+
+    def start_kubelet(self, name: str) -> None:
+        """Start a node's kubelet again, and return when the node is ready."""
+        harness.start_kubelet(self._own(), name)
 
     def share(
         self, namespace: str, claim: str = "shared", *, folder: Path | None = None, mode: str = "ReadWriteMany"

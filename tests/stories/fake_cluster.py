@@ -121,7 +121,8 @@ class FakeCluster:
         if raw is None:
             return
         if kind == "Pod" and self.grace:
-            raw["metadata"].setdefault("deletionTimestamp", self.stamp())
+            grace = timedelta(seconds=raw["spec"]["terminationGracePeriodSeconds"])
+            raw["metadata"].setdefault("deletionTimestamp", _text(self.now + grace))
             return
         del self.objects[kind, namespace, name]
         for owned_kind, owned_namespace, owned_name in self._owned(raw["metadata"]["uid"]):
@@ -183,7 +184,7 @@ class FakeCluster:
 
     def stamp(self) -> str:
         """Now, as Kubernetes writes it."""
-        return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _text(self.now)
 
     def end_preparation(self, found: Preparation, name: str = "demo-prepare") -> None:
         """The Job's pod ends, and with it the Job, unless another pod may do better."""
@@ -301,6 +302,10 @@ class FakeCluster:
     def _condition(raw: Raw, kind: str) -> bool:
         conditions = raw.get("status", {}).get("conditions", [])
         return any(one["type"] == kind and one["status"] == "True" for one in conditions)
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _replicas(job: Raw) -> Iterator[tuple[str, int]]:

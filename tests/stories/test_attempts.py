@@ -69,8 +69,69 @@ async def test_no_new_rank_stands_beside_a_terminating_one() -> None:
     await story.then(run, state="Running")
     failed = story.outcome("failed", "CudaError", attempt=1)
     await story.then(lambda world: world.end("demo-1-master-0", failed, exit_code=1, reason="Error"))
-    await story.then(later, state="Restarting", pods=["demo-1-master-0", "demo-1-worker-0"])
+    await story.then(lambda world: world.advance(600), state="Restarting", pods=["demo-1-master-0", "demo-1-worker-0"])
     await story.then(lambda world: world.finish_terminating(), pods=["demo-2-master-0", "demo-2-worker-0"])
+
+
+async def test_a_pytorchjob_that_somebody_scaled_ends_the_job_with_both_numbers() -> None:
+    story = Story(job(nodes=2))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+
+    def scale(world: FakeCluster) -> None:
+        replicas = world.objects["PyTorchJob", "default", "demo-1"]["spec"]["pytorchReplicaSpecs"]
+        replicas["Worker"]["replicas"] = 2
+        world.training_operator()
+
+    await story.then(scale, state="Running", pods=["demo-1-master-0", "demo-1-worker-0", "demo-1-worker-1"])
+    wrong = story.outcome("failed", "WorldSizeMismatch", attempt=1, node_rank=2, retryable=False)
+    await story.then(lambda world: world.end("demo-1-worker-1", wrong, exit_code=1, reason="Error"), state="Failed")
+    (record,) = story.status["attempts"]
+    assert (record["reason"], record["retryable"]) == ("WorldSizeMismatch", False)
+
+
+async def test_the_next_attempt_stays_off_a_node_that_failed_where_that_is_asked_for() -> None:
+    story = Story(job(nodes=2, runPolicy={"avoidFailedNodes": True}))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    lost = story.outcome("failed", "CudaError", attempt=1, node_rank=1)
+    await story.then(lambda world: world.end("demo-1-worker-0", lost, exit_code=1, reason="Error"), state="Restarting")
+    await story.then(later, state="Starting", pytorchjobs=["demo-2"])
+    affinity = story.world.pod("demo-2-worker-0")["spec"]["affinity"]["nodeAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-0"]}]}
+
+
+async def test_a_drained_node_has_not_failed() -> None:
+    story = Story(job(nodes=2, runPolicy={"avoidFailedNodes": True}))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    await story.then(lambda world: world.disrupt("demo-1-worker-0", "Evicted", "drained"), state="Restarting")
+    await story.then(later, state="Starting", pytorchjobs=["demo-2"])
+    assert "affinity" not in story.world.pod("demo-2-worker-0")["spec"]
+
+
+async def test_a_node_that_does_not_answer_does_not_hold_up_the_next_attempt() -> None:
+    story = Story(job(nodes=2, runPolicy={"terminationGracePeriodSeconds": 60}))
+    story.world.grace = True
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+
+    def unreachable(world: FakeCluster) -> None:
+        world.disrupt("demo-1-worker-0", "DeletionByTaintManager", "deleting due to NoExecute taint")
+        world.remove("Pod", "demo-1-worker-0")
+
+    await story.then(unreachable, state="Restarting", pytorchjobs=[])
+    del story.world.objects["Pod", "default", "demo-1-master-0"]
+    (record,) = story.status["attempts"]
+    assert (record["reason"], record["counted"]) == ("Disrupted", False)
+    await story.then(lambda world: world.advance(60), state="Restarting", pytorchjobs=[])
+    assert story.requeue_after == story.settings.lost_pod_seconds
+    await story.then(
+        lambda world: world.advance(story.settings.lost_pod_seconds),
+        state="Starting",
+        pods=["demo-1-worker-0", "demo-2-master-0", "demo-2-worker-0"],
+    )
 
 
 async def test_a_suspended_job_gives_its_nodes_back_and_goes_on_later() -> None:

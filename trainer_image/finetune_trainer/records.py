@@ -65,6 +65,12 @@ OUT_OF_MEMORY = "OutOfMemory"
 RANK_STOPPED = "RankStopped"
 """A rank stands still because somebody stopped its process: the cause."""
 
+MORE_MEMORY = (
+    "raise spec.resources.memory, or lower per_device_train_batch_size or cutoff_len; delete the job and apply it "
+    "again without overwrite_output_dir, and it goes on from its last checkpoint"
+)
+"""What to do about a pod's memory (not a GPU's); the same attempt again would end as this one did."""
+
 TERMINATION_LIMIT = 4096
 """Bytes of a termination message that the kubelet keeps."""
 

@@ -43,6 +43,7 @@ def pod(raw: Raw, rank: int) -> ObservedPod:
         node=raw.get("spec", {}).get("nodeName"),
         phase=status.get("phase", "Pending"),
         deleting="deletionTimestamp" in metadata,
+        gone_by=timestamp(metadata.get("deletionTimestamp")),
         disruption=_disruption(status),
         running=running is not None,
         started=timestamp((running or ended).get("startedAt")),

@@ -41,6 +41,8 @@ class ObservedPod:
     node: str | None = None
     phase: str = "Pending"
     deleting: bool = False
+    gone_by: datetime | None = None
+    """Of a pod that is being deleted: when its grace time is over, and its kubelet should have ended it."""
     disruption: str | None = None
     """Message of a True DisruptionTarget condition: drained, evicted, preempted."""
     running: bool = False

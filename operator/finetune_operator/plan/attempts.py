@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from finetune_operator.observe import Observed, ObservedAttempt
+from finetune_operator.observe import Observed, ObservedAttempt, ObservedPod
 from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
 from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, Refused, stage, unfinished
 from finetune_operator.plan.run import RunPlan, run_plan
@@ -70,8 +70,8 @@ def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime
     last = records[-1] if records else None
     if last is not None and _is_final(job, last):
         return _finished(job, last, observed)
-    if any(attempt.leftovers for attempt in observed.attempts):
-        return _clear(job, last, observed)
+    if any(_leftovers(attempt, settings, now) for attempt in observed.attempts):
+        return _clear(job, last, observed, settings, now)
     return _start(job, last, observed, settings, now)
 
 
@@ -80,7 +80,7 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
     verdict = judge(Case(job=job, attempt=live, frozen=observed.frozen, now=now))
     admitted = job.recorded.admitted or _admitted(live)
     if verdict is not None:
-        record = _record(live, verdict, observed, now)
+        record = _record(job, live, verdict, observed, now)
         state = _state_after(job, record)
         return Plan(
             state=state,
@@ -120,15 +120,32 @@ def _finished(job: FineTuneJob, last: AttemptRecord, observed: Observed) -> Plan
     )
 
 
-def _clear(job: FineTuneJob, last: AttemptRecord | None, observed: Observed) -> Plan:
-    """Ranks of an old attempt must be gone before the next one starts."""
+def _clear(
+    job: FineTuneJob, last: AttemptRecord | None, observed: Observed, settings: Settings, now: datetime
+) -> Plan:
+    """Ranks of an old attempt must be gone before the next one starts; lost nodes alone are not waited for."""
+    waits = [_lost_at(pod, settings) for attempt in observed.attempts for pod in attempt.pods]
+    seconds = [(wait - now).total_seconds() for wait in waits if wait is not None and wait > now]
     return Plan(
         state=State.SUSPENDED if job.spec.run_policy.suspend else State.RESTARTING,
         message=last.message if last else "",
         attempt=last.number if last else 0,
         obsolete=tuple(child for attempt in observed.attempts for child in _deletable(attempt)),
         admitted=job.recorded.admitted,
+        requeue_after=min(seconds, default=None),
     )
+
+
+def _leftovers(attempt: ObservedAttempt, settings: Settings, now: datetime) -> list[tuple[str, str]]:
+    """What must go before the next attempt starts: all but the pods of nodes that do not answer any more."""
+    limits = {pod.name: _lost_at(pod, settings) for pod in attempt.pods}
+    lost = {("Pod", name) for name, limit in limits.items() if limit is not None and limit <= now}
+    return [child for child in attempt.leftovers if child not in lost]
+
+
+def _lost_at(pod: ObservedPod, settings: Settings) -> datetime | None:
+    """When to give up on the kubelet of a pod that is being deleted; None for any other pod."""
+    return pod.gone_by and pod.gone_by + timedelta(seconds=settings.lost_pod_seconds)
 
 
 def _start(
@@ -167,7 +184,9 @@ def _not_yet(prepares: Preparing | Refused) -> Plan:
     return Plan(state=State.PREPARING, message=prepares.message, prepare=prepares.start, obsolete=prepares.obsolete)
 
 
-def _record(live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime) -> AttemptRecord:
+def _record(
+    job: FineTuneJob, live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime
+) -> AttemptRecord:
     """The line in status.attempts that says how an attempt ended."""
     outcome, progress = verdict.outcome, observed.progress
     return AttemptRecord(
@@ -178,12 +197,18 @@ def _record(live: ObservedAttempt, verdict: Verdict, observed: Observed, now: da
         retryable=verdict.retryable,
         started=live.started or live.created,
         finished=now,
-        rank=outcome.rank if outcome else None,
+        rank=outcome.rank if outcome else _only_rank(job, verdict),
         node=verdict.pod.node if verdict.pod else None,
         step=outcome.step if outcome and outcome.step is not None else (progress.step if progress else None),
         checkpoint_step=_checkpoint(outcome.checkpoint_step if outcome else None, observed),
-        log_tail=outcome.log_tail if outcome else "",
+        log_tail=outcome.log_tail if outcome else verdict.log_tail,
     )
+
+
+def _only_rank(job: FineTuneJob, verdict: Verdict) -> int | None:
+    """The rank of a pod that left no record; of several ranks in one pod nobody knows which one it was."""
+    known = verdict.pod is not None and job.spec.processes_per_node == 1
+    return verdict.pod.node_rank if known and verdict.pod else None
 
 
 def _checkpoint(said: int | None, observed: Observed) -> int | None:

@@ -7,13 +7,13 @@ what the cluster did to a pod before the clocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from finetune_operator.observe import Frozen, ObservedAttempt, ObservedPod
 from finetune_operator.spec import FineTuneJob
-from finetune_trainer.records import HANG, PEER_LOST, Outcome
+from finetune_trainer.records import HANG, MORE_MEMORY, PEER_LOST, Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +27,8 @@ class Verdict:
     retryable: bool = True
     pod: ObservedPod | None = None
     outcome: Outcome | None = None
+    log_tail: str = ""
+    """Where there is no outcome to hold it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +86,13 @@ def pod_failed(case: Case) -> Verdict | None:
         )
     if pod.disruption is not None:
         return _disrupted(pod)
-    return Verdict(reason=_kubelet_reason(pod), message=_kubelet_message(pod), pod=pod)
+    return Verdict(
+        reason=_kubelet_reason(pod),
+        message=_kubelet_message(pod),
+        retryable=pod.terminated != "OOMKilled",
+        pod=pod,
+        log_tail=pod.message.strip() if _left_its_log(pod) else "",
+    )
 
 
 def init_gave_up(case: Case) -> Verdict | None:
@@ -100,6 +108,9 @@ def init_gave_up(case: Case) -> Verdict | None:
 
 def pod_disturbed(case: Case) -> Verdict | None:
     """A pod is gone, going, or another one: the training operator would put a fresh rank among stale ones."""
+    disrupted = next((pod for pod in case.attempt.pods if pod.disruption is not None), None)
+    if disrupted is not None:  # the others are deleted because of it
+        return _disrupted(disrupted)
     seen = {pod.name: pod for pod in case.attempt.pods}
     for name, uid in case.job.recorded.pods.items():
         pod = seen.get(name)
@@ -107,12 +118,7 @@ def pod_disturbed(case: Case) -> Verdict | None:
             return Verdict(reason="PodLost", message=f"pod {name} is gone")
         if pod.uid != uid:
             return Verdict(reason="PodReplaced", message=f"pod {name} was replaced by a fresh one", pod=pod)
-    for pod in case.attempt.pods:
-        if pod.disruption is not None:
-            return _disrupted(pod)
-        if pod.deleting:
-            return Verdict(reason="PodDeleted", message=f"pod {pod.name} is being deleted", pod=pod)
-    return None
+    return _deleted([pod for pod in case.attempt.pods if pod.deleting])
 
 
 def job_failed(case: Case) -> Verdict | None:
@@ -208,10 +214,26 @@ def _word(reason: str) -> str:
     return reason if re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,62}", reason) else "Crashed"
 
 
+def _deleted(pods: Sequence[ObservedPod]) -> Verdict | None:
+    """The first to be deleted is the cause: the training operator deletes the others at once."""
+    if not pods:
+        return None
+    due = min((pod.gone_by for pod in pods if pod.gone_by is not None), default=None)
+    first = [pod for pod in pods if pod.gone_by == due] or list(pods)
+    named = " and ".join(pod.name for pod in first)
+    message = f"pod {named} is being deleted" if len(first) == 1 else f"pods {named} are being deleted"
+    return Verdict(reason="PodDeleted", message=message, pod=first[0] if len(first) == 1 else None)
+
+
 def _disrupted(pod: ObservedPod) -> Verdict:
     """The cluster took the node: not the job's fault, so it does not count."""
     message = f"pod {pod.name} on {pod.node or 'no node'}: {pod.disruption}"
     return Verdict(reason="Disrupted", message=message, counted=False, pod=pod)
+
+
+def _left_its_log(pod: ObservedPod) -> bool:
+    """The kubelet gives the log's end as message of a container that ran, and left none; others it explains itself."""
+    return pod.terminated in {"Error", "OOMKilled"}
 
 
 def _kubelet_reason(pod: ObservedPod) -> str:
@@ -222,6 +244,6 @@ def _kubelet_reason(pod: ObservedPod) -> str:
 def _kubelet_message(pod: ObservedPod) -> str:
     """What the kubelet knows of a container that left no record."""
     if pod.terminated == "OOMKilled":
-        return f"pod {pod.name} used more memory than spec.resources.memory allows"
-    told = f": {pod.message.strip()}" if pod.message.strip() else ""
+        return f"pod {pod.name} used more memory than it may: {MORE_MEMORY}"
+    told = f": {pod.message.strip()}" if pod.message.strip() and not _left_its_log(pod) else ""
     return f"pod {pod.name} ended with exit code {pod.exit_code} ({pod.terminated}){told}"

@@ -32,6 +32,7 @@ class Paths:
 PODS = Paths()
 OWN_MODEL = "model"
 """Link in a pod's own cache to the model that it has fetched for itself."""
+_NO_BLAME = frozenset({"PodDeleted", "PodReplaced", "Stopped"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +72,8 @@ class RunPlan:
     paths: Paths = PODS
     network: NetworkProfile = field(default_factory=NetworkProfile)
     run_as_user: int = 1000
+    avoided_nodes: tuple[str, ...] = ()
+    """Names of nodes that the pods must not get."""
     suspended: bool = False
     """Created suspended, for a queue to admit."""
 
@@ -104,6 +107,7 @@ def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers nee
         paths=paths,
         network=network,
         run_as_user=settings.run_as_user,
+        avoided_nodes=avoided_nodes(job),
         suspended=spec.scheduling.queue is not None,
     )
 
@@ -112,6 +116,17 @@ def network_of(job: FineTuneJob, settings: Settings) -> NetworkProfile:
     """The job's profile; one node has no network between nodes, and may lack the devices."""
     named = settings.network_profiles.get(job.spec.network.profile or "")
     return named if named is not None and job.spec.resources.nodes > 1 else NetworkProfile()
+
+
+def avoided_nodes(job: FineTuneJob) -> tuple[str, ...]:
+    """Nodes that a failure was blamed on which another attempt may mend; each once, by name.
+
+    A drained or preempted node did not fail, and who deletes a pod does not blame its node.
+    """
+    if not job.spec.run_policy.avoid_failed_nodes:
+        return ()
+    failures = [one for one in job.recorded.attempts if one.counted and one.retryable and one.reason not in _NO_BLAME]
+    return tuple(sorted({one.node for one in failures if one.node is not None}))
 
 
 def image(job: FineTuneJob, settings: Settings) -> str:

@@ -154,6 +154,10 @@ class RunPolicy(Part):
     termination_grace_period_seconds: Seconds = Field(
         default=600, description="Time to save a checkpoint between SIGTERM and SIGKILL."
     )
+    avoid_failed_nodes: Flag = Field(
+        default=False,
+        description="Later attempts stay off nodes that an earlier one failed on, also where that leaves too few.",
+    )
     clean_pods: Literal["None", "Running", "All"] = Field(
         default="Running", description="Pods to remove when the job has ended."
     )

@@ -160,6 +160,16 @@ def start_node(layout: Layout, name: str) -> None:
     node.start(layout, member)
 
 
+def stop_kubelet(layout: Layout, name: str) -> None:
+    """End a node's kubelet; its pods run on, and the node is soon NotReady."""
+    node.stop_kubelet(layout, _member(layout, name))
+
+
+def start_kubelet(layout: Layout, name: str) -> None:
+    """Start a node's kubelet again, and return when the node is ready."""
+    node.start_kubelet(layout, _member(layout, name))
+
+
 def _member(layout: Layout, name: str) -> Node:
     known = state.load(layout)
     for member in known.members() if known else ():

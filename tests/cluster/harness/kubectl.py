@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,11 @@ class Kubectl:
             ClusterError: it failed; the message has its output.
         """
         return command(self.program, f"--kubeconfig={self.kubeconfig}", *arguments, stdin=stdin)
+
+    def watch(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `kubectl get` with --watch; its output is a pipe of lines."""
+        argv = [str(self.program), f"--kubeconfig={self.kubeconfig}", *arguments, "--watch"]
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def apply(self, manifests: str, *arguments: str) -> None:
         """Apply manifests on the server's side: CRDs are too large for kubectl's annotation."""

@@ -66,6 +66,16 @@ def _answers(path: Path) -> bool:
 def start(layout: Layout, node: Node) -> None:
     """Start kubelet and kube-proxy, and return when the node is ready and advertises its GPUs."""
     data = layout.node_data(node)
+    proxy: list[str | Path] = [layout.bin / "kube-proxy", f"--config={data / 'kube-proxy.json'}", "--v=2"]
+    component(layout, node, "kube-proxy").start(proxy, netns=node.netns)
+    start_kubelet(layout, node)
+
+
+def start_kubelet(layout: Layout, node: Node) -> None:
+    """Start the kubelet alone, if it does not run, and return when the node is ready and advertises its GPUs."""
+    if component(layout, node, "kubelet").alive():
+        return
+    data = layout.node_data(node)
     component(layout, node, "kubelet").start(
         [
             layout.bin / "kubelet",
@@ -79,8 +89,6 @@ def start(layout: Layout, node: Node) -> None:
         ],
         netns=node.netns,
     )
-    proxy: list[str | Path] = [layout.bin / "kube-proxy", f"--config={data / 'kube-proxy.json'}", "--v=2"]
-    component(layout, node, "kube-proxy").start(proxy, netns=node.netns)
     _wait_ready(layout, node)
 
 
@@ -93,6 +101,11 @@ def _wait_ready(layout: Layout, node: Node) -> None:
     advertised = {"nvidia.com/gpu": str(GPUS)}
     patch = json.dumps({"status": {"capacity": advertised, "allocatable": advertised}})
     kubectl("patch", "node", node.name, "--subresource=status", "--type=merge", "-p", patch)
+
+
+def stop_kubelet(layout: Layout, node: Node) -> None:
+    """End the kubelet alone: the node's pods run on, and nobody hears of them."""
+    component(layout, node, "kubelet").stop()
 
 
 def cut_power(node: Node) -> None:

@@ -245,6 +245,7 @@ def test_a_pod_that_outlives_its_pytorchjob_is_known_by_the_label_of_the_jobs_ui
     left["metadata"]["labels"][names.LABEL_UID] = UID
     attempt = the_attempt(RawChildren(pods=(left,)))
     assert (attempt.exists, [one.deleting for one in attempt.pods]) == (False, [True])
+    assert [one.gone_by for one in attempt.pods] == [datetime(2026, 1, 1, 1, tzinfo=UTC)]
 
 
 def test_what_attempt_1_froze() -> None:

@@ -42,6 +42,7 @@ from finetune_trainer.stages.objective import Objective
 from finetune_trainer.stages.order import GlobalBatches, Order, StreamedBatches, WithBlank
 from finetune_trainer.stages.parts import Parts
 from finetune_trainer.stages.running_loss import RunningLoss
+from finetune_trainer.stages.skipped import Skipped
 
 
 class GlobalTrainer(EvaluatingTrainer):
@@ -70,6 +71,7 @@ class GlobalTrainer(EvaluatingTrainer):
         self._losses = RunningLoss()
         self._passes = 1  # steps of the optimiser in what transformers takes for one
         self._ledger = Ledger()
+        self._skipped = Skipped()
         self._place = (0, 0)
         self.peak_memory: int | None = None
         """Bytes that the fullest rank held at most, as of the last log."""
@@ -133,6 +135,7 @@ class GlobalTrainer(EvaluatingTrainer):
         all_items, all_tokens, bad = self._world.sum(items, counted, float(ruined is not None))
         if bad:
             self._stop(ruined)
+        self._skipped.begin(self.model_wrapped)
         self._draw(batches)
         self.state.num_input_tokens_seen += int(all_tokens)
         self._prepare_objective(self.model_wrapped, batches)
@@ -226,6 +229,8 @@ class GlobalTrainer(EvaluatingTrainer):
         ruined = self._ledger.look()
         if self._world.any(ruined is not None):
             self._stop(ruined)
+        if words := self._skipped.words(self.model_wrapped, self.state.global_step):
+            raise LossNotFinite(words)
 
     def _stop(self, ruined: Ruined | None) -> NoReturn:
         found = [(one, rank) for rank, one in enumerate(self._world.gather(ruined)) if one is not None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from finetune_trainer.records import (
     HANG,
+    MORE_MEMORY,
     OUT_OF_MEMORY,
     PEER_LOST,
     RANK_STOPPED,
@@ -167,8 +168,8 @@ def _of_death(known: Outcome, ended: Ended) -> Outcome:
     """Nobody said why: what the kernel and the launchers tell, and only then that peers were lost."""
     rank, code = _first_death(ended)
     if ended.out_of_memory:
-        message = "the kernel killed a process of this pod for memory: raise resources.memory, or use less of it"
-        return replace(known, reason=OUT_OF_MEMORY, message=message, rank=rank, retryable=False)
+        message = f"the kernel killed a process of this pod for memory: {MORE_MEMORY}"
+        return replace(known, reason=OUT_OF_MEMORY, message=message, retryable=False, rank=rank)
     if code < 0:
         subject = "the launcher" if rank is None else f"rank {rank}"
         return replace(known, message=f"{subject} was ended by {_signal(-code)}", rank=rank)

@@ -185,6 +185,8 @@ def test_a_finished_job_keeps_its_logs_unless_all_pods_are_to_go() -> None:
         ((pod(0), pod(1, deleting=True)), "PodDeleted", True),
         ((pod(0), pod(1, disruption="drained")), "Disrupted", False),
         ((pod(0), pod(1, deleting=True, disruption="drained")), "Disrupted", False),
+        ((pod(0, deleting=True), pod(1, deleting=True, disruption="drained")), "Disrupted", False),
+        ((pod(1, disruption="drained"),), "Disrupted", False),
     ],
 )
 def test_a_missing_or_foreign_pod_fails_the_attempt_at_once(
@@ -196,12 +198,48 @@ def test_a_missing_or_foreign_pod_fails_the_attempt_at_once(
     assert (made.record.reason, made.record.counted) == (reason, counted)
 
 
+def test_of_pods_that_are_deleted_the_first_one_is_blamed() -> None:
+    first, later = NOW + timedelta(seconds=60), NOW + timedelta(seconds=61)
+    after = make(job(), seen(attempt(1, pod(0, deleting=True, gone_by=later), pod(1, deleting=True, gone_by=first))))
+    assert after.record is not None
+    assert (after.record.message, after.record.node) == ("pod j-1-worker-0 is being deleted", "node1")
+    at_once = make(job(), seen(attempt(1, *(pod(rank, deleting=True, gone_by=first) for rank in (0, 1)))))
+    assert at_once.record is not None
+    assert at_once.record.message == "pods j-1-master-0 and j-1-worker-0 are being deleted"
+    assert at_once.record.node is None, "times are whole seconds: nobody knows which one it was"
+
+
 def test_the_cause_is_the_pod_that_knows_most() -> None:
     lost = pod(0, terminated="Error", exit_code=1, outcome=outcome(reason="PeerLost", rank=0))
     oom = pod(1, terminated="OOMKilled", exit_code=137)
     made = make(job(), seen(attempt(1, lost, oom, phase="Failed")))
     assert made.record is not None
     assert (made.record.reason, made.record.node) == ("OutOfMemory", "node1")
+    assert (made.record.retryable, made.state) == (False, State.FAILED), "it would use as much again"
+    assert "spec.resources.memory" in made.record.message
+
+
+def test_the_log_of_a_pod_that_left_no_record_is_kept_beside_the_message() -> None:
+    killed = pod(1, terminated="Error", exit_code=137, message="step 7\nstep 8\n")
+    made = make(job(), seen(attempt(1, pod(0), killed, phase="Failed")))
+    assert made.record is not None
+    assert made.record.message == "pod j-1-worker-0 ended with exit code 137 (Error)"
+    assert made.record.log_tail == "step 7\nstep 8"
+    assert made.record.rank == 1
+    several = make(job(resources={"nodes": 2, "processesPerNode": 2}), seen(attempt(1, pod(0), killed)))
+    assert several.record is not None
+    assert several.record.rank is None, "of two ranks nobody knows which one it was"
+
+
+def test_a_pod_of_a_node_that_does_not_answer_is_not_waited_for_for_ever() -> None:
+    due = NOW + timedelta(seconds=60)
+    stuck = attempt(1, pod(1, deleting=True, gone_by=due), exists=False, leftovers=(("Pod", "j-1-worker-0"),))
+    ended = recorded(record(1, counted=False, reason="Disrupted"))
+    patient = make(job(recorded=ended), seen(stuck), due)
+    assert (patient.state, patient.run, patient.requeue_after) == (State.RESTARTING, None, SETTINGS.lost_pod_seconds)
+    given_up = make(job(recorded=ended), seen(stuck), due + timedelta(seconds=SETTINGS.lost_pod_seconds))
+    assert given_up.run is not None
+    assert (given_up.run.attempt, given_up.obsolete) == (2, ())
 
 
 @pytest.mark.parametrize(

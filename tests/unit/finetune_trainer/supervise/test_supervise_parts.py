@@ -66,7 +66,8 @@ def test_there_is_time_to_write_the_outcome(grace: float) -> None:
 
 def test_out_of_memory_wins_over_lost_peers() -> None:
     told = outcome.judge(dataclasses.replace(ENDED, out_of_memory=True, errors=(PEER_LOST,)), WHO)
-    assert told.reason == "OutOfMemory"
+    assert (told.reason, told.retryable) == ("OutOfMemory", False)
+    assert "raise spec.resources.memory" in told.message
 
 
 def test_a_ranks_own_word_wins_over_the_result() -> None:

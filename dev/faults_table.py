@@ -1,0 +1,95 @@
+"""`make faults`: docs/faults.md from what the tests of tests/cluster/test_faults.py measured.
+
+    python -m dev.faults_table          run every fault under every seed, and write the page
+    python -m dev.faults_table --write  write the page from the results that are there
+
+Results lie in runs/faults, a JSON file for each fault and seed, or in the folder that FINETUNE_FAULT_RESULTS names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dev.environment import ROOT
+
+VARIABLE = "FINETUNE_FAULT_RESULTS"
+PAGE = ROOT / "docs" / "faults.md"
+LONGEST = 240
+"""Characters of a message that are shown."""
+HEAD = """# Faults
+
+What breaks on purpose on the test cluster (two nodes, a rank on each, ZeRO-3 on gloo, 40 steps, a checkpoint each 5),
+what `status.attempts` said of it, and what it cost. Made by `make faults` from what `tests/cluster/test_faults.py`
+measured; the step at which it breaks is drawn from the seed, and status tells how far it came. Each test also asserts
+that at most one attempt lived at any time, that nothing was left over, that the next attempt went on from the last
+complete checkpoint, and that all 40 losses are those of the unbroken run within 1e-4.
+
+Steps lost: made by the first attempt and made again by the second. Seconds: from the fault to the creation of the next
+attempt's PyTorchJob, with a backoff of 1 s (the operator's default is 10 s).
+
+| fault | seeds | reason | message | rank, node | counted | steps lost | seconds | losses differ by |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def page(results: Sequence[dict[str, Any]]) -> str:
+    """The whole page: a row for each fault, in alphabetical order."""
+    faults = sorted({str(one["fault"]) for one in results})
+    rows = [_row([one for one in results if one["fault"] == fault]) for fault in faults]
+    return HEAD + "".join(rows)
+
+
+def _row(results: Sequence[dict[str, Any]]) -> str:
+    """One fault under all its seeds; words are the first seed's, figures the smallest and the largest."""
+    results = sorted(results, key=lambda one: int(one["seed"]))
+    first = results[0]
+    reasons = ", ".join(sorted({str(one["reason"]) for one in results}))
+    where = [f"rank {first['rank']}" if first["rank"] is not None else "", first["node"] or ""]
+    differ = [one["difference"] for one in results if "difference" in one]
+    cells = (
+        first["fault"],
+        ", ".join(f"{one['seed']} (step {one.get('step', '?')})" for one in results),
+        reasons,
+        _short(str(first["message"])),
+        ", ".join(filter(None, where)) or "-",
+        "yes" if first["counted"] else "no",
+        _span([one["lost"] for one in results if "lost" in one]) or "not retried",
+        _span([one["seconds"] for one in results if "seconds" in one]) or "-",
+        f"{max(differ):.0e}" if differ else "-",
+    )
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def _span(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _short(message: str) -> str:
+    text = " ".join(message.split()).replace("|", "/")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()} ..."
+
+
+def main() -> int:
+    """Run the tests unless told not to, and write the page."""
+    folder = Path(os.environ.get(VARIABLE) or ROOT / "runs" / "faults")
+    code = 0
+    if "--write" not in sys.argv:
+        argv = [sys.executable, "-m", "pytest", "-m", "cluster", "tests/cluster/test_faults.py"]
+        code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
+    PAGE.write_text(page(results), encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)}: {len(results)} results")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
