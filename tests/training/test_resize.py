@@ -28,7 +28,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "zero3": {"deepspeed": "zero3"},
     "zero2": {"deepspeed": "zero2"},
     "ddp": {},
-    "zero1-bf16": {"deepspeed": "zero1", "bf16": True},
+    "zero1": {"deepspeed": "zero1"},
     "zero2-lora": {"deepspeed": "zero2", **LORA},
     "zero3-lora": {"deepspeed": "zero3", **LORA},
 }

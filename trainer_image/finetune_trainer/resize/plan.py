@@ -119,6 +119,11 @@ def _accumulation(cfg: TrainConfig, checkpoint: Checkpoint, whole: int, ranks: i
 
 def _check(cfg: TrainConfig, resize: Resize) -> None:
     training, back = cfg.training, f"go on with {_ranks(resize.was)}"
+    if training.fsdp and resize.was != resize.now:
+        raise CheckpointInvalid(
+            f"fsdp: {_ranks(resize.now)} can't go on from {resize.path.name}, which {_ranks(resize.was)} wrote: "
+            f"{back}; a run with deepspeed: zero3 can"
+        )
     if training.dataloader_drop_last and resize.was != resize.now:
         raise CheckpointInvalid(
             f"dataloader_drop_last: {_ranks(resize.now)} would drop other rows at an epoch's end than the "

@@ -90,11 +90,7 @@ class _Conversion:
     """The process that converts, and the folder that it writes."""
 
     def __init__(self, checkpoint: Path) -> None:
-        """Start it.
-
-        Raises:
-            CheckpointInvalid: there are no parts, or nothing can be written beside them.
-        """
+        """Start it; what goes wrong is told by `look`."""
         self._checkpoint = checkpoint
         self._draft = checkpoint / _DRAFT.format(os.getpid())
         self._failed = ""

@@ -108,6 +108,12 @@ def test_what_cannot_go_on_is_refused_by_name(keys: dict[str, Any], words: str) 
         planned(1, **keys)
 
 
+def test_fsdp_goes_on_with_as_many_ranks() -> None:
+    pieces = {"deepspeed": None, "fsdp": "full_shard auto_wrap"}
+    assert planned(2, checkpoint(kind="fsdp"), **pieces) is None
+    assert "go on with 2 ranks; a run with deepspeed: zero3 can" in refused(4, checkpoint(kind="fsdp"), **pieces)
+
+
 def test_another_kind_of_run_is_refused_on_as_many_ranks_too() -> None:
     assert "leave both out as it was" in refused(2, checkpoint(kind="plain"))
     assert planned(2, checkpoint(kind=None)) is None, "after save_only_model nothing is lost"
