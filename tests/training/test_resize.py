@@ -32,7 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "zero2-lora": {"deepspeed": "zero2", **LORA},
     "zero3-lora": {"deepspeed": "zero3", **LORA},
 }
-IN_CI = ("zero3", "zero2")
+IN_CI = ("zero3",)
 EVERY_METHOD = [name if name in IN_CI else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
 
 
