@@ -133,9 +133,10 @@ class _Conversion:
         number = workers(max(parts, default=0), free=free, cores=len(os.sched_getaffinity(0)))
         # Relative names: DeepSpeed takes them for patterns, and a folder may be called a+b or [1].
         words = [self._tag, f"{self._draft.name}/{self._tag}_universal", str(number)]
+        program = [sys.executable, "-P", "-m", "finetune_trainer.resize.convert"]  # -P: imports nothing from there
         with (self._draft / _LOG).open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "finetune_trainer.resize.convert", *words],
+                [*program, *words],
                 cwd=self._checkpoint,
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"},
                 stdin=subprocess.DEVNULL,
