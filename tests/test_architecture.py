@@ -72,6 +72,8 @@ ROOMS = {
     "trainer.distributed": "deepspeed torch trainer.context trainer.failures trainer.members",
     "trainer.members": "torch trainer.context trainer.failures",
     "trainer.network": "torch trainer.distributed trainer.failures",
+    "trainer.resize": "deepspeed torch transformers trainer.atomic trainer.checkpoints trainer.config"
+    " trainer.deepspeed trainer.distributed trainer.failures trainer.memory",
     "trainer.checkpoints": "trainer.atomic trainer.context trainer.distributed trainer.failures trainer.records",
     "trainer.model": "accelerate bitsandbytes deepspeed hqq liger_kernel peft safetensors torch torchao transformers"
     " trl trainer.config trainer.failures trainer.template yaml",
@@ -90,8 +92,8 @@ ROOMS = {
     "trainer.train": "transformers trainer.allocator trainer.artifacts trainer.checkpoints trainer.collate"
     " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports"
     " trainer.members trainer.memory trainer.model trainer.network trainer.optimisers trainer.profilers"
-    " trainer.progress trainer.quiet trainer.recorder trainer.records trainer.saved_template trainer.stages"
-    " trainer.stopping trainer.trackers",
+    " trainer.progress trainer.quiet trainer.recorder trainer.records trainer.resize trainer.saved_template"
+    " trainer.stages trainer.stopping trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.config trainer.records trainer.sizing",
     "trainer.prepare": "trainer.atomic trainer.config trainer.data trainer.failures trainer.fetch trainer.model"

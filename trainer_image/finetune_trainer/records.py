@@ -318,6 +318,10 @@ class CheckpointMark(Record):
     attempt: int
     step: int
     world_size: int
+    global_batch: int | None = None
+    """Rows of a step; None: written before this was."""
+    rows_per_rank: int | None = None
+    """Of a step, as train.yaml has them; ranks that were resized take more or fewer."""
 
 
 _Told = TypeVar("_Told", Preparation, Outcome)

@@ -30,6 +30,7 @@ from finetune_trainer import (
     profilers,
     quiet,
     recorder,
+    resize,
     saved_template,
     stages,
     trackers,
@@ -72,9 +73,14 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
 def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> RunResult:
     trackers.require(cfg)
     stopping = Stopping(context, world)
-    keeper = Keeper(context=context, world=world, limit=cfg.training.save_total_limit)
-    resume = _resume_from(cfg, context, world) if cfg.training.do_train else None
+    resume, resized = _resume_from(cfg, context, world) if cfg.training.do_train else (None, None)
+    keeper = _keeper(cfg, context, world, resized)
     keeper.claim()
+    cfg = resize.adapted(cfg, resized)
+    if resized is not None:
+        reporter.say(resized.words())
+    if resized is not None and resized.universal:
+        resize.unite(resized.path, world, keeper)
     trainer = _build(cfg, context, keeper, reporter, stopping)
     gpus = world.gather(memory.gpu(trainer.args.device))
     described = cast("transformers.PretrainedConfig", cast("Any", trainer.model).config).to_dict()
@@ -86,6 +92,8 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     metrics: dict[str, float] = {}
     if cfg.training.do_train:
         trainer.add_callback(_Settling())
+        if resized is not None:
+            trainer.add_callback(resize.Resumed(resized, trainer))
         outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         if stopping.stopped:
             trackers.finish(trainer.callback_handler.callbacks)
@@ -270,13 +278,23 @@ def _join(cfg: TrainConfig, context: RunContext) -> World:
     )
 
 
-def _resume_from(cfg: TrainConfig, context: RunContext, world: World) -> Path | None:
+def _resume_from(cfg: TrainConfig, context: RunContext, world: World) -> tuple[Path | None, resize.Resize | None]:
     """Rank 0's view of the volume decides for all."""
     chosen = checkpoints.resume_from(context, cfg.training.resume_from_checkpoint)
-    resume: Path | None = world.gather(chosen)[0]
-    if resume is not None:
-        checkpoints.check_world(resume, world_size=world.size, deepspeed=bool(cfg.training.deepspeed))
-    return resume
+    found = None if chosen is None else checkpoints.look_at(chosen)
+    first: checkpoints.Checkpoint | None = world.gather(found)[0]
+    return (None if first is None else first.path), resize.plan(cfg, first, ranks=world.size)
+
+
+def _keeper(cfg: TrainConfig, context: RunContext, world: World, resized: resize.Resize | None) -> Keeper:
+    per_rank = cfg.training.per_device_train_batch_size * cfg.training.gradient_accumulation_steps
+    return Keeper(
+        context=context,
+        world=world,
+        limit=cfg.training.save_total_limit,
+        rows_per_rank=per_rank,
+        global_batch=per_rank * world.size if resized is None else resized.global_batch,
+    )
 
 
 def _summary(cfg: TrainConfig, trainer: GlobalTrainer, world: World, resume: Path | None) -> str:

@@ -75,11 +75,37 @@ def test_a_finished_result_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert checkpoints.resume_from(dataclasses.replace(first, overwrite_output_dir=True), None) is None
 
 
-def test_deepspeed_resumes_with_as_many_ranks_only(tmp_path: Path) -> None:
-    folder = make(tmp_path, 5, ranks=4)
-    checkpoints.check_world(folder, world_size=2, deepspeed=False)
-    with pytest.raises(CheckpointInvalid, match="written by 4 ranks and this run has 2"):
-        checkpoints.check_world(folder, world_size=2, deepspeed=True)
+def test_ranks_are_known_by_the_mark_or_counted_by_their_random_numbers(tmp_path: Path) -> None:
+    assert checkpoints.look_at(make(tmp_path, 5, ranks=4)).ranks == 4
+    theirs = make(tmp_path, 6, uid=None)
+    assert checkpoints.look_at(theirs).ranks is None
+    for rank in range(3):
+        (theirs / f"rng_state_{rank}.pth").touch()
+    assert checkpoints.look_at(theirs).ranks == 3
+    alone = make(tmp_path, 7, uid=None)
+    (alone / "rng_state.pth").touch()
+    assert checkpoints.look_at(alone).ranks == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"), [("optimizer.pt", "plain"), ("latest", "deepspeed"), ("optimizer_0", "fsdp")]
+)
+def test_what_wrote_an_optimiser_is_known_by_its_file(tmp_path: Path, file: str, kind: str) -> None:
+    folder = make(tmp_path, 5, optimizer=False)
+    assert checkpoints.look_at(folder).kind is None
+    (folder / file).touch()
+    assert checkpoints.look_at(folder).kind == kind
+
+
+def test_the_mark_says_the_batch(tmp_path: Path) -> None:
+    run = dataclasses.replace(keeper(context(tmp_path)), global_batch=8, rows_per_rank=4)
+    run.claim()
+    run.open(3)
+    make(tmp_path, 3, uid=None)
+    run.commit(3, best=None)
+    mark = checkpoints.found(tmp_path)[0].mark
+    assert mark is not None
+    assert (mark.global_batch, mark.rows_per_rank) == (8, 4)
 
 
 @pytest.mark.shows("save_total_limit")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from finetune_trainer.checkpoints.find import (
     Checkpoint,
-    check_world,
+    Kind,
     choose,
     completed,
     found,
@@ -22,7 +22,7 @@ from finetune_trainer.checkpoints.keeper import Keeper, obsolete
 __all__ = [
     "Checkpoint",
     "Keeper",
-    "check_world",
+    "Kind",
     "choose",
     "completed",
     "found",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from finetune_trainer import records
 from finetune_trainer.context import RunContext
@@ -14,8 +15,11 @@ from finetune_trainer.records import CheckpointMark, Completion
 
 _FOLDER = re.compile(r"checkpoint-(\d+)")
 _STATE = "trainer_state.json"
-_OPTIMISERS = ("optimizer.pt", "latest", "optimizer_0")
+Kind = Literal["plain", "deepspeed", "fsdp"]
+_OPTIMISERS: Mapping[str, Kind] = {"optimizer.pt": "plain", "latest": "deepspeed", "optimizer_0": "fsdp"}
 """Where an optimiser's state lies: alone or DDP, DeepSpeed, FSDP."""
+_ALONE, _OF_RANKS = "rng_state.pth", "rng_state_*.pth"
+"""Random numbers' state, by which the ranks of a checkpoint without a mark are counted."""
 _WEIGHTS = ("adapter_model.*", "model*.safetensors", "pytorch_model*.bin")
 
 
@@ -27,8 +31,15 @@ class Checkpoint:
     step: int
     mark: CheckpointMark | None
     """None: torn, or not of our making."""
-    has_optimizer: bool
-    """False after save_only_model: the weights alone would not continue the same run."""
+    kind: Kind | None
+    """What its optimiser was saved by; None after save_only_model."""
+    ranks: int | None
+    """Ranks that wrote it; None: nothing tells."""
+
+    @property
+    def has_optimizer(self) -> bool:
+        """False: the weights alone would not continue the same run."""
+        return self.kind is not None
 
 
 def found(output_dir: Path) -> list[Checkpoint]:
@@ -40,12 +51,18 @@ def found(output_dir: Path) -> list[Checkpoint]:
 def look_at(path: Path) -> Checkpoint:
     """What one folder holds."""
     name = _FOLDER.fullmatch(path.name)
+    mark = _mark(path / records.CHECKPOINT_MARK)
     return Checkpoint(
         path=path,
         step=int(name[1]) if name else 0,
-        mark=_mark(path / records.CHECKPOINT_MARK),
-        has_optimizer=any((path / name).exists() for name in _OPTIMISERS),
+        mark=mark,
+        kind=next((kind for file, kind in _OPTIMISERS.items() if (path / file).exists()), None),
+        ranks=mark.world_size if mark else _count(path),
     )
+
+
+def _count(path: Path) -> int | None:
+    return 1 if (path / _ALONE).exists() else len(list(path.glob(_OF_RANKS))) or None
 
 
 def has_weights(output_dir: Path) -> bool:
@@ -90,20 +107,6 @@ def choose(checkpoints: Sequence[Checkpoint], *, uid: str | None) -> Checkpoint 
         if checkpoint.mark is not None and checkpoint.has_optimizer and uid in (None, checkpoint.mark.uid)
     ]
     return max(usable, key=lambda checkpoint: checkpoint.step, default=None)
-
-
-def check_world(path: Path, *, world_size: int, deepspeed: bool) -> None:
-    """Refuse a checkpoint that was split over another number of ranks; without DeepSpeed any number will do.
-
-    Raises:
-        CheckpointInvalid: with both numbers.
-    """
-    mark = look_at(path).mark
-    if deepspeed and mark is not None and mark.world_size != world_size:
-        raise CheckpointInvalid(
-            f"{path} was written by {mark.world_size} ranks and this run has {world_size}: DeepSpeed splits the "
-            "optimizer over the ranks, so resume with as many"
-        )
 
 
 def completed(context: RunContext) -> Completion | None:

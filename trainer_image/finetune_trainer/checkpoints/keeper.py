@@ -23,6 +23,10 @@ class Keeper:
     world: World
     limit: int | None
     """save_total_limit; None keeps all."""
+    global_batch: int | None = None
+    """Rows of a step, for the mark."""
+    rows_per_rank: int | None = None
+    """Likewise, of a rank, as train.yaml has them."""
 
     def claim(self) -> None:
         """Write that this attempt owns the volume.
@@ -45,10 +49,15 @@ class Keeper:
         self._agree(not self.world.is_first or self._read_fence() == self._fence)
 
     def open(self, step: int) -> None:
-        """Before checkpoint-<step> is written: check the fence, and unmark what an earlier run left there."""
+        """Before checkpoint-<step> is written: check the fence, and drop what an earlier run left there.
+
+        Parts of more ranks than there are now would be taken for parts of this one.
+        """
         self.check_fence()
         if self.world.is_first:
             (self._folder(step) / records.CHECKPOINT_MARK).unlink(missing_ok=True)
+            if self._folder(step).exists():
+                shutil.rmtree(self._folder(step))
         self.world.barrier()
 
     def commit(self, step: int, *, best: Path | None) -> None:
@@ -62,6 +71,8 @@ class Keeper:
                 attempt=self.context.attempt,
                 step=step,
                 world_size=self.world.size,
+                global_batch=self.global_batch,
+                rows_per_rank=self.rows_per_rank,
             )
             atomic.write(self._folder(step) / records.CHECKPOINT_MARK, mark.to_json())
             for old in obsolete(found(self.context.output_dir), limit=self.limit, uid=self.context.uid, best=best):
