@@ -47,6 +47,10 @@ STACKS_FILE = "stacks-{attempt}-{node_rank}.txt"
 """What every rank of a node was doing when it hung."""
 CHECKPOINT_MARK = "finetune.json"
 """Written last into checkpoint-N/: without it the checkpoint is not complete."""
+CHECKPOINT_OPENED = "finetune-opened.json"
+"""Written first, gone when it is complete: a Fence, which tells a later attempt whose half-written one this is."""
+REMOVED_DIR = "removed"
+"""In STATE_DIR: checkpoints on their way out. A rename takes them from view, whatever becomes of their removal."""
 
 # Reasons that the operator weighs: the same trouble has another name on each node.
 PEER_LOST = "PeerLost"

@@ -6,9 +6,11 @@ import dataclasses
 import datetime
 import functools
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import get_model_param_count
@@ -42,6 +44,7 @@ from finetune_trainer.model.status import parameters
 from finetune_trainer.model.tuning import pissa
 from finetune_trainer.progress import Reporter
 from finetune_trainer.records import RunResult
+from finetune_trainer.saving import Saver
 from finetune_trainer.stages import GlobalTrainer
 from finetune_trainer.stopping import Stopping
 
@@ -69,11 +72,12 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
 
 def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> RunResult:
     trackers.require(cfg)
-    stopping = Stopping(context, world)
     keeper = Keeper(context=context, world=world, limit=cfg.training.save_total_limit)
+    saver = Saver(keeper, free=_host_memory(context), kept=reporter.checkpoint)
+    stopping = Stopping(context, world, saver)
     resume = _resume_from(cfg, context, world) if cfg.training.do_train else None
     keeper.claim()
-    trainer = _build(cfg, context, keeper, reporter, stopping)
+    trainer = _build(cfg, context, saver, reporter, stopping)
     reporter.say(_summary(cfg, trainer, world, resume))
     if not context.is_job:
         stopping.listen()
@@ -82,6 +86,7 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     if cfg.training.do_train:
         trainer.add_callback(_Settling())
         outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        saver.finish()
         if stopping.stopped:
             trackers.finish(trainer.callback_handler.callbacks)
             return RunResult(result="stopped", step=outcome.global_step, checkpoint_step=outcome.global_step)
@@ -122,6 +127,10 @@ class _Settling(TrainerCallback):
         imports.settle()
 
 
+def _host_memory(context: RunContext) -> Callable[[], int | None]:
+    return functools.partial(memory.free, torch.device("cpu"), sharers=context.place.local_world_size)
+
+
 def _patience(cfg: TrainConfig) -> list[transformers.TrainerCallback]:
     steps = cfg.finetuning.early_stopping_steps
     return [] if steps is None else [stages.Patience(early_stopping_patience=steps)]
@@ -145,9 +154,9 @@ def _describe(cfg: TrainConfig, trainer: GlobalTrainer, world: World, metrics: d
 
 
 def _build(
-    cfg: TrainConfig, context: RunContext, keeper: Keeper, reporter: Reporter, stopping: Stopping
+    cfg: TrainConfig, context: RunContext, saver: Saver, reporter: Reporter, stopping: Stopping
 ) -> GlobalTrainer:
-    world = keeper.world
+    world = saver.world
     reporter.phase("data")
     tokenizer = model.load_tokenizer(cfg)
     today = world.gather(datetime.date.today())[0]  # one date for all, also at midnight
@@ -172,7 +181,7 @@ def _build(
         data=prepared,
         arguments=args,
         world=world,
-        keeper=keeper,
+        saver=saver,
         callbacks=[
             *_watchers(cfg, context, world, reporter),
             stopping,

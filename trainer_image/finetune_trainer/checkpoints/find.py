@@ -10,7 +10,7 @@ from pathlib import Path
 from finetune_trainer import records
 from finetune_trainer.context import RunContext
 from finetune_trainer.failures import CheckpointInvalid, OutputNotEmpty
-from finetune_trainer.records import CheckpointMark, Completion
+from finetune_trainer.records import CheckpointMark, Completion, Fence
 
 _FOLDER = re.compile(r"checkpoint-(\d+)")
 _STATE = "trainer_state.json"
@@ -27,6 +27,8 @@ class Checkpoint:
     step: int
     mark: CheckpointMark | None
     """None: torn, or not of our making."""
+    opened: Fence | None = None
+    """Who began to write it and has not marked it complete."""
     has_optimizer: bool
     """False after save_only_model: the weights alone would not continue the same run."""
 
@@ -44,6 +46,7 @@ def look_at(path: Path) -> Checkpoint:
         path=path,
         step=int(name[1]) if name else 0,
         mark=_mark(path / records.CHECKPOINT_MARK),
+        opened=_opened(path / records.CHECKPOINT_OPENED),
         has_optimizer=any((path / name).exists() for name in _OPTIMISERS),
     )
 
@@ -92,6 +95,11 @@ def choose(checkpoints: Sequence[Checkpoint], *, uid: str | None) -> Checkpoint 
     return max(usable, key=lambda checkpoint: checkpoint.step, default=None)
 
 
+def torn(checkpoints: Sequence[Checkpoint], *, uid: str) -> list[Checkpoint]:
+    """Those that an attempt of this job began and never completed; nobody else's, however they look."""
+    return [one for one in checkpoints if one.mark is None and one.opened is not None and one.opened.uid == uid]
+
+
 def check_world(path: Path, *, world_size: int, deepspeed: bool) -> None:
     """Refuse a checkpoint that was split over another number of ranks; without DeepSpeed any number will do.
 
@@ -125,5 +133,12 @@ def _named(path: Path) -> Path:
 def _mark(path: Path) -> CheckpointMark | None:
     try:
         return CheckpointMark.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _opened(path: Path) -> Fence | None:
+    try:
+        return Fence.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
