@@ -112,6 +112,10 @@ class RunSpec(Record):
     grace_seconds: int
     gpus_per_node: int = 0
     """GPUs that each pod was given; a rank that can't see its own refuses to train on a CPU instead."""
+    checkpoint_seconds: int = 0
+    """Save also when this much time has passed since the last save began; 0: never."""
+    keep_checkpoint_seconds: int = 0
+    """Of older checkpoints than save_total_limit keeps, one for each such period stays; 0: none."""
     progress_url: str | None = None
     """Where the supervisor posts progress; None: nowhere."""
 
@@ -240,6 +244,8 @@ class CheckpointMark(Record):
     attempt: int
     step: int
     world_size: int
+    time: float = 0.0
+    """When it was complete, in Unix seconds; 0: an older trainer did not say."""
 
 
 def to_kubeflow(progress: Progress) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class Stopping(TrainerCallback):
             RunError: a checkpoint could not be written, on every rank alike.
         """
         wish, *words = self._world.sum(float(self._asked or _exists(self._file)), *self._saver.words())
-        self._saver.hear(*words)
+        if self._saver.hear(*words):
+            control.should_save = True
         if wish and state.global_step < state.max_steps:
             self.stopped = True
             control.should_log = control.should_save = control.should_training_stop = True

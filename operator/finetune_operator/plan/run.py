@@ -165,6 +165,8 @@ def run_spec(job: FineTuneJob, settings: Settings, paths: Paths) -> RunSpec:
         overwrite_output_dir=bool(job.training.training.overwrite_output_dir),
         hang_timeout_seconds=policy.hang_timeout_seconds,
         grace_seconds=policy.termination_grace_period_seconds,
+        checkpoint_seconds=policy.checkpoint_seconds,
+        keep_checkpoint_seconds=policy.keep_checkpoint_seconds,
         progress_url=f"{url}/v1/namespaces/{job.namespace}/jobs/{job.name}/progress" if url else None,
     )
 

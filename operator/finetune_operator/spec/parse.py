@@ -127,7 +127,7 @@ def _restarts(spec: FineTuneJobSpec, training: TrainConfig) -> Iterator[str]:
     begins = f"each of spec.runPolicy.maxAttempts {attempts} begins at step 0"
     if spec.storage.output is None:
         yield f"no checkpoint outlives its pod: {begins}"
-    elif keys.save_strategy == "no":
+    elif keys.save_strategy == "no" and not spec.run_policy.checkpoint_seconds:
         yield f"training.save_strategy no leaves no checkpoint: {begins}"
     elif keys.save_only_model:
         yield f"training.save_only_model leaves the optimiser out of checkpoints: {begins}"

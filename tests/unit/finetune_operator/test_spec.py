@@ -80,6 +80,7 @@ def test_a_restart_that_begins_at_step_0_is_told(changes: dict[str, Any], word: 
     once = trained(**changes, runPolicy={"maxAttempts": 1}).notes
     assert not [note for note in once if "step 0" in note]
     assert trained(training={"do_train": True}).notes == ()
+    assert trained(training={"save_strategy": "no"}, runPolicy={"checkpointSeconds": 600}).notes == ()
 
 
 @pytest.mark.parametrize(

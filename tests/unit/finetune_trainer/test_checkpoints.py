@@ -104,6 +104,17 @@ def test_rotation_spares_the_best_and_the_latest(tmp_path: Path) -> None:
     assert [one.step for one in spared] == [2]
 
 
+def test_of_older_ones_one_for_each_period_stays(tmp_path: Path) -> None:
+    """A checkpoint each ten seconds, two are kept, and beyond these one for each half minute."""
+    here: list[checkpoints.Checkpoint] = []
+    for step in range(1, 13):
+        mark = CheckpointMark(uid="mine", spec_hash="", attempt=1, step=step, world_size=1, time=1000.0 + 10 * step)
+        here.append(checkpoints.Checkpoint(path=tmp_path / str(step), step=step, mark=mark, has_optimizer=True))
+        gone = checkpoints.obsolete(here, limit=2, uid="mine", best=tmp_path / "6", period=30)
+        here = [one for one in here if one not in gone]
+    assert [one.step for one in here] == [1, 4, 6, 7, 10, 12]
+
+
 def test_writing_over_a_complete_checkpoint_unmarks_it_first(tmp_path: Path) -> None:
     folder = make(tmp_path, 3)
     run = keeper(context(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +80,11 @@ class Keeper:
                 attempt=self.context.attempt,
                 step=step,
                 world_size=self.world.size,
+                time=time.time(),
             )
             atomic.write(self.folder(step) / records.CHECKPOINT_MARK, mark.to_json())
             (self.folder(step) / records.CHECKPOINT_OPENED).unlink(missing_ok=True)
-            for old in obsolete(found(self.context.output_dir), limit=self.limit, uid=self.context.uid, best=best):
-                self._remove(old.path)
+            self._rotate(best)
         self.world.barrier()
 
     def folder(self, step: int) -> Path:
@@ -107,6 +108,12 @@ class Keeper:
     @property
     def _removed(self) -> Path:
         return self.context.state_dir / records.REMOVED_DIR
+
+    def _rotate(self, best: Path | None) -> None:
+        context = self.context
+        here, period = found(context.output_dir), context.keep_checkpoint_seconds
+        for old in obsolete(here, limit=self.limit, uid=context.uid, best=best, period=period):
+            self._remove(old.path)
 
     def _clear(self) -> None:
         for one in torn(found(self.context.output_dir), uid=self.context.uid):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class _Save:
     work: Work | None = None
 
 
+def is_due(passed: float, every: float) -> bool:
+    """Whether a checkpoint is due, when the last one was begun `passed` seconds ago; 0: never for the time's sake."""
+    return 0 < every <= passed
+
+
 class Saver:
     """See the module. Errors of the writing thread are raised on all ranks alike, when they next exchange words."""
 
@@ -55,6 +61,7 @@ class Saver:
         self._free = free
         self._kept = kept
         self._save: _Save | None = None
+        self._last = time.monotonic()
         self.seconds = 0.0
         """How long the thread took for the last one."""
 
@@ -77,6 +84,7 @@ class Saver:
             SaveFailed: this checkpoint, or the one before it, could not be written.
         """
         self.finish()
+        self._last = time.monotonic()
         with self._named(step):
             self._keeper.open(step)
             self._save = save = _Save(step=step, at_once=at_once, best=best, jobs={})
@@ -115,12 +123,19 @@ class Saver:
         save.jobs[name] = functools.partial(self._fenced, write, kept)
 
     def words(self) -> Sequence[float]:
-        """What this rank has to say at a step's end, to be summed over all: that it still writes, that it failed."""
-        work = None if self._save is None else self._save.work
-        return (float(work is not None and not work.done), float(work is not None and work.error is not None))
+        """What this rank has to say at a step's end, to be summed over all: it still writes, it failed, time is up.
 
-    def hear(self, writing: float, failed: float) -> None:
+        The first rank's clock is the run's.
+        """
+        work = None if self._save is None else self._save.work
+        late = self.world.is_first and is_due(time.monotonic() - self._last, self._keeper.context.checkpoint_seconds)
+        return (float(work is not None and not work.done), float(work is not None and work.error is not None), late)
+
+    def hear(self, writing: float, failed: float, late: float) -> bool:
         """What all ranks have said: commit when nobody writes any more.
+
+        Returns:
+            Whether it is time for another checkpoint.
 
         Raises:
             Fenced: another attempt owns the volume.
@@ -128,6 +143,7 @@ class Saver:
         """
         if self._save is not None and (failed or not writing):
             self._end(self._save, failed=bool(failed))
+        return bool(late)
 
     def finish(self) -> None:
         """Wait for the checkpoint that is still being written, if there is one, and commit it.
