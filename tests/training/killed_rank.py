@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from finetune_trainer import config, context, saving
-from finetune_trainer.stages import trainer
 from finetune_trainer.train import train
 
 
@@ -25,7 +24,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         whole(value, path)
 
-    trainer.saving.write = half  # type: ignore[attr-defined]
+    saving.write = half  # type: ignore[assignment]
     cfg = config.load(path)
     train(cfg, context.read(cfg))
 

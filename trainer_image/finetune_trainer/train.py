@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import functools
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,8 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
 def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> RunResult:
     trackers.require(cfg)
     keeper = Keeper(context=context, world=world, limit=cfg.training.save_total_limit)
-    saver = Saver(keeper, free=_host_memory(context), kept=reporter.checkpoint)
+    free = functools.partial(memory.free, torch.device("cpu"), sharers=context.place.local_world_size)
+    saver = Saver(keeper, free=free, kept=reporter.checkpoint)
     stopping = Stopping(context, world, saver)
     resume = _resume_from(cfg, context, world) if cfg.training.do_train else None
     keeper.claim()
@@ -86,11 +86,11 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     if cfg.training.do_train:
         trainer.add_callback(_Settling())
         outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        reporter.phase("saving")
         saver.finish()
         if stopping.stopped:
             trackers.finish(trainer.callback_handler.callbacks)
             return RunResult(result="stopped", step=outcome.global_step, checkpoint_step=outcome.global_step)
-        reporter.phase("saving")
         artifacts.save_trained(trainer, outcome.metrics)
         if world.is_first:
             pissa.finish(cfg, context.output_dir)
@@ -125,10 +125,6 @@ class _Settling(TrainerCallback):
     ) -> None:
         """Before the first step."""
         imports.settle()
-
-
-def _host_memory(context: RunContext) -> Callable[[], int | None]:
-    return functools.partial(memory.free, torch.device("cpu"), sharers=context.place.local_world_size)
 
 
 def _patience(cfg: TrainConfig) -> list[transformers.TrainerCallback]:

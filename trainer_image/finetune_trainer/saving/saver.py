@@ -114,7 +114,7 @@ class Saver:
         """
         save = self._save
         assert save is not None, "nothing is saved outside of `taking`"
-        needed = size(value)
+        needed = size(value, still=still)
         save.bytes += 0 if name in save.jobs else needed
         if save.at_once or not (is_copy or self._has_room(needed)):
             write(value)

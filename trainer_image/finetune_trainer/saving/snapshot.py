@@ -31,13 +31,19 @@ def storages(tensors: Iterator[torch.Tensor]) -> frozenset[int]:
     return frozenset(tensor.untyped_storage().data_ptr() for tensor in tensors if type(tensor) in _PLAIN)
 
 
-def size(value: Any) -> int:  # noqa: ANN401 - whatever a state holds
-    """Bytes of all tensors in it."""
+def size(value: Any, *, still: frozenset[int] = frozenset()) -> int:  # noqa: ANN401 - whatever a state holds
+    """Bytes that a copy takes, or a little more."""
     if isinstance(value, torch.Tensor):
-        return 0 if value.device.type == "meta" else value.numel() * value.element_size()
+        return 0 if _stays(value, still) else value.numel() * value.element_size()
     if isinstance(value, dict):
-        return sum(map(size, value.values()))
-    return sum(map(size, value)) if isinstance(value, list | tuple) else 0
+        return sum(size(one, still=still) for one in value.values())
+    return sum(size(one, still=still) for one in value) if isinstance(value, list | tuple) else 0
+
+
+def _stays(tensor: torch.Tensor, still: frozenset[int]) -> bool:
+    if tensor.device.type == "meta":
+        return True
+    return type(tensor) in _PLAIN and tensor.untyped_storage().data_ptr() in still
 
 
 class _Copying:
@@ -62,12 +68,10 @@ class _Copying:
 
     def _tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         flat = tensor.detach()
-        if tensor.device.type == "meta":
+        if _stays(tensor, self._still):
             return flat
         if type(tensor) not in _PLAIN:
             return copy.deepcopy(flat)  # a quantised optimiser's: several tensors in one
-        if flat.untyped_storage().data_ptr() in self._still:
-            return flat
         key = (flat.device, flat.data_ptr(), flat.dtype, flat.shape, flat.stride())
         if not flat.numel() or key not in self._seen:
             self._seen[key] = flat.to("cpu", copy=True)

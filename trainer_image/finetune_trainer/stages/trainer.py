@@ -6,16 +6,13 @@ Uses only what transformers 4.53 and 5 both have. What it changes, and why:
 - losses are means over the items of the global batch (learned tokens, pairs, rows), as the stage's objective says,
   in training and in evaluation;
 - the logged loss is the unrounded mean of all ranks (transformers 4 rounds to four digits), and never hides a NaN;
-- a checkpoint counts when all ranks have written it and the attempt still owns the volume; rotation comes after that;
-- a checkpoint is copied at the step's end and written by a thread while training goes on (`Saver`), where that can be.
+- a checkpoint counts when all ranks have written it and the attempt still owns the volume (`CheckpointedTrainer`).
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
@@ -30,16 +27,15 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.trainer_utils import SchedulerType
 
-from finetune_trainer import distributed_fsdp, saving
+from finetune_trainer import distributed_fsdp
 from finetune_trainer.collate import Collate
 from finetune_trainer.data import Stream
 from finetune_trainer.failures import LossNotFinite
 from finetune_trainer.optimisers import schedule
 from finetune_trainer.stages import ledger
-from finetune_trainer.stages.evaluation import EvaluatingTrainer
+from finetune_trainer.stages.checkpointed import CheckpointedTrainer
 from finetune_trainer.stages.ledger import Ledger, Ruined
 from finetune_trainer.stages.objective import Objective
 from finetune_trainer.stages.order import GlobalBatches, Order, StreamedBatches, WithBlank
@@ -47,7 +43,7 @@ from finetune_trainer.stages.parts import Parts
 from finetune_trainer.stages.running_loss import RunningLoss
 
 
-class GlobalTrainer(EvaluatingTrainer):
+class GlobalTrainer(CheckpointedTrainer):
     """See the module. A stage says what is minimised, how rows become batches, and in which order they come."""
 
     def __init__(self, parts: Parts, *, objective: Objective, collator: Collate, order: Order) -> None:
@@ -242,52 +238,7 @@ class GlobalTrainer(EvaluatingTrainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - as transformers has it
         self._stop_if_ruined()
         self._stop_if_weights_are()
-        if self.is_deepspeed_enabled:
-            saving.adopt(self.deepspeed, self._saver)
-        with self._saver.taking(self.state.global_step, best=self._best, at_once=self._saves_at_once()):
-            super()._save_checkpoint(model, trial)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """The model's files; those of a checkpoint are written by the saver."""
-        write = functools.partial(super()._save, output_dir)
-        without = state_dict is not None and not state_dict  # a ZeRO-3 that may not gather removes this file again
-        if without or not (self._saver.is_taking and self.args.should_save):
-            write(state_dict)
-            return
-        model = cast("nn.Module", self.model)
-        state = model.state_dict() if state_dict is None else state_dict
-        frozen = saving.storages(one for one in model.parameters() if not one.requires_grad)
-        # DeepSpeed's weights were gathered, or cloned, for us alone
-        is_copy = self.is_deepspeed_enabled and state_dict is not None
-        self._saver.hand(state, write, name="model", still=frozen, is_copy=is_copy)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """DeepSpeed and FSDP write their own files; else rank 0 has everything."""
-        if self.is_deepspeed_enabled or self.is_fsdp_enabled or not self._saver.is_taking:
-            super()._save_optimizer_and_scheduler(output_dir)
-        elif self.args.should_save:
-            assert self.optimizer is not None
-            assert self.lr_scheduler is not None
-            for state, name in ((self.optimizer, OPTIMIZER_NAME), (self.lr_scheduler, SCHEDULER_NAME)):
-                write = functools.partial(saving.write, path=Path(output_dir, name))
-                self._saver.hand(state.state_dict(), write, name=name)
-
-    def _load_best_model(self) -> None:
-        self._saver.finish()
-        super()._load_best_model()
-
-    def _best(self) -> Path | None:
-        best = self.state.best_model_checkpoint
-        return Path(best) if best else None
-
-    def _saves_at_once(self) -> bool:
-        """Where other libraries write the files by themselves, or read them as soon as they are said to be there."""
-        reads = any(
-            getattr(callback, "_log_artifacts", False)
-            or str(getattr(callback, "_log_model", "")).endswith("CHECKPOINT")
-            for callback in self.callback_handler.callbacks
-        )
-        return self._world.any(self.is_fsdp_enabled or reads or _on_nvme(self))
+        super()._save_checkpoint(model, trial)
 
     def _stop_if_weights_are(self) -> None:
         """The last step's gradient may have been NaN although its loss was finite."""
@@ -302,13 +253,6 @@ class GlobalTrainer(EvaluatingTrainer):
             return
         with torch.no_grad(), self.compute_loss_context_manager():
             self.objective.prepare(model, [self._prepare_inputs(dict(batch)) for batch in batches], self._world)
-
-
-def _on_nvme(trainer: GlobalTrainer) -> bool:
-    """Whether DeepSpeed keeps states in files of its own, which it copies by itself."""
-    config = trainer.args.hf_deepspeed_config.config if trainer.is_deepspeed_enabled else {}
-    zero = config.get("zero_optimization", {})
-    return any((zero.get(name) or {}).get("device") == "nvme" for name in ("offload_optimizer", "offload_param"))
 
 
 class _Epochs(TrainerCallback):

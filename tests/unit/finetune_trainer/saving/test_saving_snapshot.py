@@ -39,7 +39,9 @@ def test_weights_that_are_one_stay_one_and_a_view_leaves_its_storage_behind() ->
 
 def test_what_nobody_changes_is_not_copied() -> None:
     frozen, trained = nn.Parameter(torch.ones(4), requires_grad=False), nn.Parameter(torch.ones(4))
-    state = copied({"frozen": frozen, "trained": trained}, still=storages(iter([frozen])))
+    still = storages(iter([frozen]))
+    state = copied({"frozen": frozen, "trained": trained}, still=still)
+    assert size({"frozen": frozen, "trained": trained}, still=still) == 16
     assert state["frozen"].data_ptr() == frozen.data_ptr()
     assert state["trained"].data_ptr() != trained.data_ptr()
     assert not state["trained"].requires_grad
