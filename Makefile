@@ -53,6 +53,9 @@ bench-train: environment    ## tokens a second and memory beside the bare Traine
 bench-estimate: environment ## memory as `finetune estimate` tells it beside measured peaks
 	$(RUN) -m benchmarks.estimate
 
+bench-recovery: environment ## what a checkpoint costs the training that goes on
+	$(RUN) -m benchmarks.recovery
+
 parity: environment         ## losses of every method beside LLaMA-Factory's, step by step
 	$(RUN) -m benchmarks.parity
 

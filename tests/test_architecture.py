@@ -80,20 +80,21 @@ ROOMS = {
     "trainer.losses": "torch trainer.examples",
     "trainer.optimisers": "adam_mini apollo_torch galore_torch torch transformers trainer.config trainer.failures"
     " trainer.model",
-    "trainer.stages": "accelerate peft torch transformers trainer.checkpoints trainer.collate trainer.config"
+    "trainer.stages": "accelerate peft torch transformers trainer.collate trainer.config"
     " trainer.context trainer.data trainer.deepspeed trainer.distributed trainer.distributed_fsdp trainer.examples"
     " trainer.failures trainer.isolation trainer.losses trainer.memory trainer.model trainer.optimisers"
-    " trainer.predict trainer.reward_server trainer.template",
-    "trainer.stopping": "transformers trainer.context trainer.distributed trainer.records",
+    " trainer.predict trainer.reward_server trainer.saving trainer.template",
+    "trainer.saving": "deepspeed torch trainer.atomic trainer.checkpoints trainer.failures",
+    "trainer.stopping": "transformers trainer.context trainer.distributed trainer.records trainer.saving",
     "trainer.progress": "rich transformers trainer.atomic trainer.config trainer.context trainer.distributed"
     " trainer.records trainer.sizing",
     "trainer.artifacts": "matplotlib torch transformers yaml trainer.atomic trainer.config trainer.context"
     " trainer.data trainer.distributed trainer.progress trainer.records",
-    "trainer.train": "transformers trainer.allocator trainer.artifacts trainer.checkpoints trainer.collate"
+    "trainer.train": "torch transformers trainer.allocator trainer.artifacts trainer.checkpoints trainer.collate"
     " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports"
     " trainer.members trainer.memory trainer.model trainer.network trainer.optimisers trainer.profilers"
     " trainer.progress trainer.quiet trainer.recorder trainer.records trainer.resize trainer.saved_template"
-    " trainer.stages trainer.stopping trainer.trackers",
+    " trainer.saving trainer.stages trainer.stopping trainer.trackers",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.config trainer.records trainer.sizing",
     "trainer.prepare": "trainer.atomic trainer.config trainer.data trainer.failures trainer.fetch trainer.model"

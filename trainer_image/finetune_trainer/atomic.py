@@ -1,10 +1,11 @@
-"""Writing a file so that a reader sees the old text or the new one, never half of it.
+"""Writing a file so that a reader sees the old text or the new one, never half of it, and making files durable.
 
 Law: knows paths and text, not what they mean.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -22,6 +23,26 @@ def write(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
+    sync(path.parent)  # or the rename may be lost with the node
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on disk; nothing to do where nothing lies any more.
+
+    Raises:
+        OSError: the disk could not take them.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):  # some file systems sync no folders
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_fleeting(path: Path, text: str) -> None:

@@ -54,6 +54,9 @@ class RunContext:
     """Nodes that the job said; None: nobody said how large the world should be."""
     processes_per_node: int | None = None
     expected_world_size: int | None = None
+    checkpoint_seconds: int = 0
+    """See RunSpec."""
+    keep_checkpoint_seconds: int = 0
     gpus_per_node: int = 0
     """GPUs that the job gave each node; 0: none, or nobody said."""
     data_prepared: bool = False
@@ -106,6 +109,8 @@ def of_job(spec: RunSpec, environ: Mapping[str, str]) -> RunContext:
         nodes=spec.nodes,
         processes_per_node=spec.processes_per_node,
         expected_world_size=int(environ.get(records.ENV_WORLD_SIZE, spec.world_size)),
+        checkpoint_seconds=spec.checkpoint_seconds,
+        keep_checkpoint_seconds=spec.keep_checkpoint_seconds,
         gpus_per_node=spec.gpus_per_node,
         data_prepared=spec.data_prepared,
         place=Place.read(environ),

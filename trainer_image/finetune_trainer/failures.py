@@ -81,6 +81,19 @@ class CheckpointInvalid(RunError):
     reason = "CheckpointInvalid"
 
 
+class SaveFailed(RunError):
+    """A checkpoint could not be written. The next attempt goes on from the one before, perhaps on a sounder node."""
+
+    reason = "SaveFailed"
+    retryable = True
+
+
+class DiskFull(SaveFailed):
+    """There is no room for a checkpoint. The next attempt first clears what was written of it."""
+
+    reason = "DiskFull"
+
+
 class OutputNotEmpty(RunError):
     """output_dir holds another run's result, and nobody said that it may be overwritten."""
 

@@ -54,6 +54,10 @@ NCCL_FILE = "nccl-{attempt}-rank{rank}"
 """Of NCCL, as `torchfrtrace --prefix nccl-<attempt>-rank .` reads it."""
 CHECKPOINT_MARK = "finetune.json"
 """Written last into checkpoint-N/: without it the checkpoint is not complete."""
+CHECKPOINT_OPENED = "finetune-opened.json"
+"""Written first, gone when it is complete: a Fence, which tells a later attempt whose half-written one this is."""
+REMOVED_DIR = "removed"
+"""In STATE_DIR: checkpoints on their way out. A rename takes them from view, whatever becomes of their removal."""
 
 # Reasons that the operator weighs: the same trouble has another name on each node.
 PEER_LOST = "PeerLost"
@@ -127,6 +131,10 @@ class RunSpec(Record):
     """A path that the network between nodes needs in each pod."""
     min_memlock: int | None = None
     """Bytes that a rank may lock, at least; -1: unlimited; None: whatever the node gives."""
+    checkpoint_seconds: int = 0
+    """Save also when this much time has passed since the last save began; 0: never."""
+    keep_checkpoint_seconds: int = 0
+    """Of older checkpoints than save_total_limit keeps, one for each such period stays; 0: none."""
     progress_url: str | None = None
     """Where the supervisor posts progress; None: nowhere."""
     data_prepared: bool = False
@@ -322,6 +330,8 @@ class CheckpointMark(Record):
     """Rows of a step; None: written before this was."""
     rows_per_rank: int | None = None
     """Of a step, as train.yaml has them; ranks that were resized take more or fewer."""
+    time: float = 0.0
+    """When it was complete, in Unix seconds; 0: an older trainer did not say."""
 
 
 _Told = TypeVar("_Told", Preparation, Outcome)

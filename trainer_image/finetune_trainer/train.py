@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 import transformers
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import get_model_param_count
@@ -45,6 +46,7 @@ from finetune_trainer.model.status import parameters
 from finetune_trainer.model.tuning import pissa
 from finetune_trainer.progress import Reporter, utilisation
 from finetune_trainer.records import RunResult
+from finetune_trainer.saving import Saver
 from finetune_trainer.stages import GlobalTrainer
 from finetune_trainer.stopping import Stopping
 
@@ -72,16 +74,18 @@ def train(cfg: TrainConfig, context: RunContext) -> RunResult:
 
 def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter) -> RunResult:
     trackers.require(cfg)
-    stopping = Stopping(context, world)
     resume, resized = _resume_from(cfg, context, world) if cfg.training.do_train else (None, None)
     keeper = _keeper(cfg, context, world, resized)
+    free = functools.partial(memory.free, torch.device("cpu"), sharers=context.place.local_world_size)
+    saver = Saver(keeper, free=free, kept=reporter.checkpoint)
+    stopping = Stopping(context, world, saver)
     keeper.claim()
     cfg = resize.adapted(cfg, resized)
     if resized is not None:
         reporter.say(resized.words())
     if resized is not None and resized.universal:
         resize.unite(resized.path, world, keeper)
-    trainer = _build(cfg, context, keeper, reporter, stopping)
+    trainer = _build(cfg, context, saver, reporter, stopping)
     gpus = world.gather(memory.gpu(trainer.args.device))
     described = cast("transformers.PretrainedConfig", cast("Any", trainer.model).config).to_dict()
     reporter.measure(utilisation.of(cfg, described, gpus), lambda: trainer.peak_memory)
@@ -95,10 +99,11 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
         if resized is not None:
             trainer.add_callback(resize.Resumed(resized, trainer))
         outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        reporter.phase("saving")
+        saver.finish()
         if stopping.stopped:
             trackers.finish(trainer.callback_handler.callbacks)
             return RunResult(result="stopped", step=outcome.global_step, checkpoint_step=outcome.global_step)
-        reporter.phase("saving")
         artifacts.save_trained(trainer, outcome.metrics)
         if world.is_first:
             pissa.finish(cfg, context.output_dir)
@@ -158,9 +163,9 @@ def _describe(cfg: TrainConfig, trainer: GlobalTrainer, world: World, metrics: d
 
 
 def _build(
-    cfg: TrainConfig, context: RunContext, keeper: Keeper, reporter: Reporter, stopping: Stopping
+    cfg: TrainConfig, context: RunContext, saver: Saver, reporter: Reporter, stopping: Stopping
 ) -> GlobalTrainer:
-    world = keeper.world
+    world = saver.world
     reporter.phase("data")
     tokenizer = model.load_tokenizer(cfg)
     today = world.gather(datetime.date.today())[0]  # one date for all, also at midnight
@@ -187,7 +192,7 @@ def _build(
         data=prepared,
         arguments=args,
         world=world,
-        keeper=keeper,
+        saver=saver,
         callbacks=[
             *_watchers(cfg, context, world, reporter),
             stopping,

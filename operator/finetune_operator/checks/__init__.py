@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     support.network_profile_known,
     support.resources_said_once,
     support.devices_agree,
+    support.kept_of_what,
     claims.found,
     claims.shared_by_all_nodes,  # a ReadWriteOnce claim can't be mounted on a second node
     claims.writable_output,

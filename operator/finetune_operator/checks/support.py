@@ -55,6 +55,15 @@ def network_profile_known(job: FineTuneJob, _observed: Observed, settings: Setti
     yield Violation(path="spec.network.profile", message=message)
 
 
+def kept_of_what(job: FineTuneJob, _observed: Observed, _settings: Settings) -> Iterable[Violation]:
+    """What is kept by time is kept of what goes by number."""
+    if job.spec.run_policy.keep_checkpoint_seconds and job.training.training.save_total_limit is None:
+        message = (
+            "has nothing to keep: all checkpoints stay; write spec.training.save_total_limit too, or leave it out"
+        )
+        yield Violation(path="spec.runPolicy.keepCheckpointSeconds", message=message)
+
+
 def devices_agree(job: FineTuneJob, _observed: Observed, _settings: Settings) -> Iterable[Violation]:
     """GPUs that are asked for are used."""
     gpus = job.spec.resources.gpus_per_node

@@ -217,6 +217,8 @@ def run_spec(
         grace_seconds=policy.termination_grace_period_seconds,
         network_device=network.device,
         min_memlock=network.memlock,
+        checkpoint_seconds=policy.checkpoint_seconds,
+        keep_checkpoint_seconds=policy.keep_checkpoint_seconds,
         progress_url=f"{url}/v1/namespaces/{job.namespace}/jobs/{job.name}/progress" if url else None,
         data_prepared=data_prepared,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +59,7 @@ def parse(body: Mapping[str, Any]) -> FineTuneJob:
         raise SpecInvalid((*violations, *error.violations)) from error
     if violations:
         raise SpecInvalid(tuple(violations))
-    return _job(body, spec, training, notes=(*settled.notes, *_notes(spec)))
+    return _job(body, spec, training, notes=(*settled.notes, *_notes(spec, training)))
 
 
 def _job(
@@ -107,7 +107,7 @@ def _wrong_beside(raw: object, wrong: tuple[Violation, ...]) -> tuple[Violation,
     return found
 
 
-def _notes(spec: FineTuneJobSpec) -> tuple[str, ...]:
+def _notes(spec: FineTuneJobSpec, training: TrainConfig) -> tuple[str, ...]:
     """What is allowed and yet worth a word at the door."""
     resources, notes = spec.resources, []
     if spec.storage.output is None:
@@ -116,8 +116,23 @@ def _notes(spec: FineTuneJobSpec) -> tuple[str, ...]:
         notes.append("spec.storage.fsGroup is null: the output claim must be writable for the pods' user as it is")
     if spec.network.profile is not None and resources.nodes == 1:
         notes.append(f"spec.network.profile {spec.network.profile} is left out: one node has no network between nodes")
+    notes += _restarts(spec, training)
     if 0 < spec.processes_per_node < resources.gpus_per_node:
         notes.append(
             f"{resources.gpus_per_node - spec.processes_per_node} GPUs of each node stay idle: one per process"
         )
     return tuple(notes)
+
+
+def _restarts(spec: FineTuneJobSpec, training: TrainConfig) -> Iterator[str]:
+    """Further attempts are allowed, and yet there is nothing to go on from."""
+    attempts, keys = spec.run_policy.max_attempts, training.training
+    if attempts == 1 or not keys.do_train:
+        return
+    begins = f"each of spec.runPolicy.maxAttempts {attempts} begins at step 0"
+    if spec.storage.output is None:
+        yield f"no checkpoint outlives its pod: {begins}"
+    elif keys.save_strategy == "no" and not spec.run_policy.checkpoint_seconds:
+        yield f"training.save_strategy no leaves no checkpoint: {begins}"
+    elif keys.save_only_model:
+        yield f"training.save_only_model leaves the optimiser out of checkpoints: {begins}"

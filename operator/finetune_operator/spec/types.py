@@ -158,6 +158,15 @@ class RunPolicy(Part):
         default=False,
         description="Later attempts stay off nodes that an earlier one failed on, also where that leaves too few.",
     )
+    checkpoint_seconds: Seconds = Field(
+        default=0,
+        description="A checkpoint also when this much time has passed since the last one, beside training.save_steps; "
+        "0 never.",
+    )
+    keep_checkpoint_seconds: Seconds = Field(
+        default=0,
+        description="Of checkpoints that training.save_total_limit lets go, one for each such period stays; 0 none.",
+    )
     clean_pods: Literal["None", "Running", "All"] = Field(
         default="Running", description="Pods to remove when the job has ended."
     )

@@ -69,6 +69,12 @@ def test_a_good_job_passes_every_policy() -> None:
     assert len(set(CHECKS)) == len(CHECKS)
 
 
+def test_what_is_kept_by_time_is_kept_of_what_goes_by_number() -> None:
+    by_time = {"keepCheckpointSeconds": 86400}
+    assert told(runPolicy=by_time)[0].startswith("spec.runPolicy.keepCheckpointSeconds: has nothing to keep")
+    assert told(runPolicy=by_time, training={"stage": "sft", "save_total_limit": 3}) == []
+
+
 def test_a_claim_must_exist() -> None:
     assert told(claim(found=False)) == ["spec.storage.output: there is no PersistentVolumeClaim runs in team-a"]
 

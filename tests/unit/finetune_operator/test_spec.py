@@ -59,7 +59,28 @@ def test_a_manifest_needs_little() -> None:
     job = parse({"metadata": {"name": "j"}, "spec": {"training": {"model_name_or_path": "gpt2", "dataset": "a,b"}}})
     assert (job.namespace, job.uid, job.generation, job.spec.world_size) == ("default", "", 0, 1)
     assert job.training.training.output_dir == "output"
-    assert job.notes == ("spec.storage.output is not said: what the run writes is lost with its pod",)
+    assert job.notes == (
+        "spec.storage.output is not said: what the run writes is lost with its pod",
+        "no checkpoint outlives its pod: each of spec.runPolicy.maxAttempts 4 begins at step 0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"storage": {}}, "no checkpoint outlives its pod"),
+        ({"training": {"do_train": True, "save_only_model": True}}, "training.save_only_model leaves the optimiser"),
+        ({"training": {"do_train": True, "save_strategy": "no"}}, "training.save_strategy no leaves no checkpoint"),
+    ],
+)
+def test_a_restart_that_begins_at_step_0_is_told(changes: dict[str, Any], word: str) -> None:
+    changes = {"training": {"do_train": True}, **changes}
+    notes = trained(**changes).notes
+    assert [note for note in notes if note.startswith(word) and note.endswith("maxAttempts 4 begins at step 0")]
+    once = trained(**changes, runPolicy={"maxAttempts": 1}).notes
+    assert not [note for note in once if "step 0" in note]
+    assert trained(training={"do_train": True}).notes == ()
+    assert trained(training={"save_strategy": "no"}, runPolicy={"checkpointSeconds": 600}).notes == ()
 
 
 @pytest.mark.parametrize(

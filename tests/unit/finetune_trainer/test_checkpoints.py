@@ -19,7 +19,7 @@ def context(output_dir: Path, **changes: object) -> RunContext:
 def make(output_dir: Path, step: int, *, uid: str | None = "mine", optimizer: bool = True, ranks: int = 1) -> Path:
     """A checkpoint as transformers leaves it; `uid` None leaves it unmarked."""
     folder = output_dir / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "trainer_state.json").write_text("{}")
     if optimizer:
         (folder / "optimizer.pt").touch()
@@ -130,6 +130,17 @@ def test_rotation_spares_the_best_and_the_latest(tmp_path: Path) -> None:
     assert [one.step for one in spared] == [2]
 
 
+def test_of_older_ones_one_for_each_period_stays(tmp_path: Path) -> None:
+    """A checkpoint each ten seconds, two are kept, and beyond these one for each half minute."""
+    here: list[checkpoints.Checkpoint] = []
+    for step in range(1, 13):
+        mark = CheckpointMark(uid="mine", spec_hash="", attempt=1, step=step, world_size=1, time=1000.0 + 10 * step)
+        here.append(checkpoints.Checkpoint(path=tmp_path / str(step), step=step, mark=mark, has_optimizer=True))
+        gone = checkpoints.obsolete(here, limit=2, uid="mine", best=tmp_path / "6", period=30)
+        here = [one for one in here if one not in gone]
+    assert [one.step for one in here] == [1, 4, 6, 7, 10, 12]
+
+
 def test_writing_over_a_complete_checkpoint_unmarks_it_first(tmp_path: Path) -> None:
     folder = make(tmp_path, 3)
     run = keeper(context(tmp_path))
@@ -138,15 +149,35 @@ def test_writing_over_a_complete_checkpoint_unmarks_it_first(tmp_path: Path) -> 
     assert checkpoints.look_at(folder).mark is None
 
 
+def test_an_attempt_clears_what_its_own_job_left_half_written_and_nothing_else(tmp_path: Path) -> None:
+    other = keeper(context(tmp_path, uid="another"))
+    other.claim()
+    other.open(4)
+    make(tmp_path, 5, uid=None)
+    before = keeper(context(tmp_path))
+    before.claim()
+    before.open(6)
+    before.commit(6, best=None)
+    before.open(7)
+    make(tmp_path, 7, uid=None)
+    (tmp_path / ".finetune" / "removed" / "checkpoint-3").mkdir(parents=True)
+    keeper(context(tmp_path, attempt=3)).claim()
+    assert [one.step for one in checkpoints.found(tmp_path)] == [4, 5, 6]
+    assert not (tmp_path / "checkpoint-6" / records.CHECKPOINT_OPENED).exists()
+    assert not (tmp_path / ".finetune" / "removed").exists(), "what a rotation was removing when it was killed"
+
+
 def test_an_attempt_that_lost_the_volume_commits_nothing(tmp_path: Path) -> None:
     old, new = keeper(context(tmp_path, attempt=2)), keeper(context(tmp_path, attempt=3))
     old.claim()
     old.open(7)
-    make(tmp_path, 7, uid=None)
     new.claim()
+    make(tmp_path, 7, uid=None)
     with pytest.raises(Fenced, match="attempt 2 no longer owns"):
         old.commit(7, best=None)
     assert checkpoints.look_at(tmp_path / "checkpoint-7").mark is None
+    assert new.owns()
+    assert not old.owns()
     with pytest.raises(Fenced):
         old.claim()
 

@@ -1,7 +1,7 @@
 """Checkpoints: which one to resume from, marking one complete, and fencing off an older attempt's ranks.
 
 Law: knows folders, marks and fences; not what is inside a checkpoint, nor when one is due. A checkpoint without a mark
-is torn: it is never resumed from, and only rotation among our own ever deletes one.
+is torn: it is never resumed from, and the job's next attempt clears it, when the job's own mark says that it began it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from finetune_trainer.checkpoints.find import (
     latest,
     look_at,
     resume_from,
+    torn,
 )
-from finetune_trainer.checkpoints.keeper import Keeper, obsolete
+from finetune_trainer.checkpoints.keeper import Keeper
+from finetune_trainer.checkpoints.rotation import obsolete
 
 __all__ = [
     "Checkpoint",
@@ -31,4 +33,5 @@ __all__ = [
     "look_at",
     "obsolete",
     "resume_from",
+    "torn",
 ]

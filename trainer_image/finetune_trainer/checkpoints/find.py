@@ -11,7 +11,7 @@ from typing import Literal
 from finetune_trainer import records
 from finetune_trainer.context import RunContext
 from finetune_trainer.failures import CheckpointInvalid, OutputNotEmpty
-from finetune_trainer.records import CheckpointMark, Completion
+from finetune_trainer.records import CheckpointMark, Completion, Fence
 
 _FOLDER = re.compile(r"checkpoint-(\d+)")
 _STATE = "trainer_state.json"
@@ -35,6 +35,8 @@ class Checkpoint:
     """What its optimiser was saved by; None after save_only_model."""
     ranks: int | None
     """Ranks that wrote it; None: nothing tells."""
+    opened: Fence | None = None
+    """Who began to write it and has not marked it complete."""
 
     @property
     def has_optimizer(self) -> bool:
@@ -58,6 +60,7 @@ def look_at(path: Path) -> Checkpoint:
         mark=mark,
         kind=next((kind for file, kind in _OPTIMISERS.items() if (path / file).exists()), None),
         ranks=mark.world_size if mark else _count(path),
+        opened=_opened(path / records.CHECKPOINT_OPENED),
     )
 
 
@@ -109,6 +112,11 @@ def choose(checkpoints: Sequence[Checkpoint], *, uid: str | None) -> Checkpoint 
     return max(usable, key=lambda checkpoint: checkpoint.step, default=None)
 
 
+def torn(checkpoints: Sequence[Checkpoint], *, uid: str) -> list[Checkpoint]:
+    """Those that an attempt of this job began and never completed; nobody else's, however they look."""
+    return [one for one in checkpoints if one.mark is None and one.opened is not None and one.opened.uid == uid]
+
+
 def completed(context: RunContext) -> Completion | None:
     """The completion of an earlier attempt at the same specification; a run by hand is never taken for done."""
     path = context.state_dir / records.COMPLETION_FILE
@@ -128,5 +136,12 @@ def _named(path: Path) -> Path:
 def _mark(path: Path) -> CheckpointMark | None:
     try:
         return CheckpointMark.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _opened(path: Path) -> Fence | None:
+    try:
+        return Fence.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_trainer import atomic, records
-from finetune_trainer.checkpoints.find import Checkpoint, found
+from finetune_trainer.checkpoints.find import found, torn
+from finetune_trainer.checkpoints.rotation import obsolete
 from finetune_trainer.context import RunContext
 from finetune_trainer.distributed import World
 from finetune_trainer.failures import Fenced
@@ -17,7 +18,7 @@ from finetune_trainer.records import CheckpointMark, Fence
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keeper:
-    """Commits checkpoints of one attempt. Every rank calls every method; rank 0 alone touches files."""
+    """Commits checkpoints of one attempt. Every rank calls every method, but `owns`; rank 0 alone writes files."""
 
     context: RunContext
     world: World
@@ -29,7 +30,7 @@ class Keeper:
     """Likewise, of a rank, as train.yaml has them."""
 
     def claim(self) -> None:
-        """Write that this attempt owns the volume.
+        """Write that this attempt owns the volume, and clear what earlier ones of this job left half-written.
 
         Raises:
             Fenced: a later attempt of the same job already does.
@@ -37,7 +38,12 @@ class Keeper:
         theirs = self._read_fence() if self.world.is_first else None
         self._agree(theirs is None or theirs.uid != self.context.uid or theirs.attempt <= self.context.attempt)
         if self.world.is_first:
-            atomic.write(self._fence_path, self._fence.to_json())
+            try:
+                atomic.write(self._fence_path, self._fence.to_json())
+            except OSError:  # the disk is full, perhaps of what is to be cleared
+                self._clear()
+                atomic.write(self._fence_path, self._fence.to_json())
+            self._clear()
         self.world.barrier()
 
     def check_fence(self) -> None:
@@ -46,23 +52,33 @@ class Keeper:
         Raises:
             Fenced: another one does.
         """
-        self._agree(not self.world.is_first or self._read_fence() == self._fence)
+        self._agree(not self.world.is_first or self.owns())
+
+    def owns(self) -> bool:
+        """Whether this attempt owns the volume, as this rank alone sees it; any rank may ask at any time."""
+        return self._read_fence() == self._fence
 
     def open(self, step: int) -> None:
-        """Before checkpoint-<step> is written: check the fence, and drop what an earlier run left there.
+        """Before checkpoint-<step> is written: check the fence, drop what an earlier run left there, say who begins.
 
         Parts of more ranks than there are now would be taken for parts of this one.
+
+        Raises:
+            Fenced: another attempt owns the volume.
         """
         self.check_fence()
         if self.world.is_first:
-            (self._folder(step) / records.CHECKPOINT_MARK).unlink(missing_ok=True)
-            if self._folder(step).exists():
-                shutil.rmtree(self._folder(step))
+            if self.folder(step).exists():
+                self._remove(self.folder(step))
+            atomic.write(self.folder(step) / records.CHECKPOINT_OPENED, self._fence.to_json())
         self.world.barrier()
 
     def commit(self, step: int, *, best: Path | None) -> None:
-        """After all ranks have written: mark the checkpoint complete, then let go of older ones than the limit."""
-        self.world.barrier()
+        """When all ranks' parts are on disk: mark the checkpoint complete, then let go of older ones than the limit.
+
+        Raises:
+            Fenced: another attempt owns the volume.
+        """
         self.check_fence()
         if self.world.is_first:
             mark = CheckpointMark(
@@ -73,12 +89,16 @@ class Keeper:
                 world_size=self.world.size,
                 global_batch=self.global_batch,
                 rows_per_rank=self.rows_per_rank,
+                time=time.time(),
             )
-            atomic.write(self._folder(step) / records.CHECKPOINT_MARK, mark.to_json())
-            for old in obsolete(found(self.context.output_dir), limit=self.limit, uid=self.context.uid, best=best):
-                (old.path / records.CHECKPOINT_MARK).unlink(missing_ok=True)
-                shutil.rmtree(old.path)
+            atomic.write(self.folder(step) / records.CHECKPOINT_MARK, mark.to_json())
+            (self.folder(step) / records.CHECKPOINT_OPENED).unlink(missing_ok=True)
+            self._rotate(best)
         self.world.barrier()
+
+    def folder(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.context.output_dir / f"checkpoint-{step}"
 
     @property
     def last_step(self) -> int | None:
@@ -94,8 +114,28 @@ class Keeper:
     def _fence_path(self) -> Path:
         return self.context.state_dir / records.FENCE_FILE
 
-    def _folder(self, step: int) -> Path:
-        return self.context.output_dir / f"checkpoint-{step}"
+    @property
+    def _removed(self) -> Path:
+        return self.context.state_dir / records.REMOVED_DIR
+
+    def _rotate(self, best: Path | None) -> None:
+        context = self.context
+        here, period = found(context.output_dir), context.keep_checkpoint_seconds
+        for old in obsolete(here, limit=self.limit, uid=context.uid, best=best, period=period):
+            self._remove(old.path)
+
+    def _clear(self) -> None:
+        for one in torn(found(self.context.output_dir), uid=self.context.uid):
+            self._remove(one.path)
+        if self._removed.exists():  # and what a kill has left there
+            shutil.rmtree(self._removed)
+
+    def _remove(self, folder: Path) -> None:
+        """By a rename first: a kill in the middle leaves nothing that looks like a checkpoint."""
+        gone = self._removed / folder.name
+        gone.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(gone)
+        shutil.rmtree(gone)
 
     def _read_fence(self) -> Fence | None:
         try:
@@ -108,12 +148,3 @@ class Keeper:
             raise Fenced(
                 f"attempt {self.context.attempt} no longer owns {self.context.output_dir}: another attempt has started"
             )
-
-
-def obsolete(checkpoints: Sequence[Checkpoint], *, limit: int | None, uid: str, best: Path | None) -> list[Checkpoint]:
-    """Marked checkpoints of this job beyond the limit, oldest first; never the latest and never the best."""
-    if limit is None or limit <= 0:
-        return []
-    ours = [checkpoint for checkpoint in checkpoints if checkpoint.mark is not None and checkpoint.mark.uid == uid]
-    spare = [checkpoint for checkpoint in ours[:-1] if best is None or checkpoint.path != best]
-    return spare[: max(0, len(ours) - limit)]

@@ -54,6 +54,11 @@ class Reporter(TrainerCallback):
         self.beat()
         self._write_progress()
 
+    def checkpoint(self, step: int) -> None:
+        """The checkpoint of a step is complete."""
+        self._saved = saved.at(self._context.output_dir, step)
+        self._write_progress()
+
     def counted(self, *, read: int, dropped: int, truncated: int, changed: int) -> None:
         """What became of the rows to train on."""
         self._rows = {"rows": read, "rows_dropped": dropped, "rows_truncated": truncated, "rows_changed": changed}
@@ -147,8 +152,7 @@ class Reporter(TrainerCallback):
         self.beat()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """A checkpoint is complete: the commit came before this call."""
-        self._saved = saved.at(self._context.output_dir, state.global_step)
+        """A checkpoint is taken; perhaps it is still being written."""
         self.phase("training")
 
     def on_train_end(

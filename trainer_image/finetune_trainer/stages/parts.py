@@ -15,11 +15,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from finetune_trainer.checkpoints import Keeper
 from finetune_trainer.collate import Batch, tokens
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.data import Prepared, Stream
 from finetune_trainer.distributed import World
+from finetune_trainer.saving import Saver
 from finetune_trainer.stages.order import Order
 
 _PAIRS = ("chosen_input_ids", "rejected_input_ids")
@@ -34,7 +34,7 @@ class Parts:
     data: Prepared
     arguments: TrainingArguments
     world: World
-    keeper: Keeper
+    saver: Saver
     callbacks: Sequence[TrainerCallback]
     optimiser: Callable[[torch.nn.Module], torch.optim.Optimizer | None]
     """Makes the optimiser when the model is ready; None: transformers' own, by its name in the arguments."""

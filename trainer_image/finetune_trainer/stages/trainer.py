@@ -6,14 +6,13 @@ Uses only what transformers 4.53 and 5 both have. What it changes, and why:
 - losses are means over the items of the global batch (learned tokens, pairs, rows), as the stage's objective says,
   in training and in evaluation;
 - the logged loss is the unrounded mean of all ranks (transformers 4 rounds to four digits), and never hides a NaN;
-- a checkpoint counts when all ranks have written it and the attempt still owns the volume; rotation comes after that.
+- a checkpoint counts when all ranks have written it and the attempt still owns the volume (`CheckpointedTrainer`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
@@ -36,7 +35,7 @@ from finetune_trainer.data import Stream
 from finetune_trainer.failures import LossNotFinite
 from finetune_trainer.optimisers import schedule
 from finetune_trainer.stages import ledger
-from finetune_trainer.stages.evaluation import EvaluatingTrainer
+from finetune_trainer.stages.checkpointed import CheckpointedTrainer
 from finetune_trainer.stages.ledger import Ledger, Ruined
 from finetune_trainer.stages.objective import Objective
 from finetune_trainer.stages.order import GlobalBatches, Order, StreamedBatches, WithBlank
@@ -45,7 +44,7 @@ from finetune_trainer.stages.running_loss import RunningLoss
 from finetune_trainer.stages.skipped import Skipped
 
 
-class GlobalTrainer(EvaluatingTrainer):
+class GlobalTrainer(CheckpointedTrainer):
     """See the module. A stage says what is minimised, how rows become batches, and in which order they come."""
 
     def __init__(self, parts: Parts, *, objective: Objective, collator: Collate, order: Order) -> None:
@@ -62,7 +61,7 @@ class GlobalTrainer(EvaluatingTrainer):
         self.objective = objective
         self._optimiser = parts.optimiser
         self._world = parts.world
-        self._keeper = parts.keeper
+        self._saver = parts.saver
         self._counts = parts.counts
         self._tells_tokens = parts.tells_tokens
         self.data = parts.data
@@ -245,13 +244,9 @@ class GlobalTrainer(EvaluatingTrainer):
         self._place = (epoch, number + len(batches))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - as transformers has it
-        step = self.state.global_step
         self._stop_if_ruined()
         self._stop_if_weights_are()
-        self._keeper.open(step)
         super()._save_checkpoint(model, trial)
-        best = self.state.best_model_checkpoint
-        self._keeper.commit(step, best=Path(best) if best else None)
 
     def _stop_if_weights_are(self) -> None:
         """The last step's gradient may have been NaN although its loss was finite."""
