@@ -90,11 +90,13 @@ ROOMS = {
     " trainer.records trainer.sizing",
     "trainer.artifacts": "matplotlib torch transformers yaml trainer.atomic trainer.config trainer.context"
     " trainer.data trainer.distributed trainer.progress trainer.records",
+    "trainer.trained_data": "transformers trainer.artifacts trainer.config trainer.context trainer.data"
+    " trainer.distributed trainer.members trainer.progress trainer.saved_template",
     "trainer.train": "torch transformers trainer.allocator trainer.artifacts trainer.checkpoints trainer.collate"
-    " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports"
-    " trainer.members trainer.memory trainer.model trainer.network trainer.optimisers trainer.profilers"
-    " trainer.progress trainer.quiet trainer.recorder trainer.records trainer.resize trainer.saved_template"
-    " trainer.saving trainer.stages trainer.stopping trainer.trackers",
+    " trainer.config trainer.context trainer.data trainer.distributed trainer.failures trainer.imports trainer.memory"
+    " trainer.model trainer.network trainer.optimisers trainer.profilers trainer.progress trainer.quiet"
+    " trainer.recorder trainer.records trainer.resize trainer.saving trainer.stages trainer.stopping trainer.trackers"
+    " trainer.trained_data",
     "trainer.chat": "peft rich torch transformers trainer.failures trainer.model trainer.quiet trainer.template",
     "trainer.supervise": "psutil trainer.atomic trainer.config trainer.records trainer.sizing",
     "trainer.prepare": "trainer.atomic trainer.config trainer.data trainer.failures trainer.fetch trainer.model"

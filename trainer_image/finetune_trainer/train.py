@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import functools
 import socket
@@ -19,11 +18,9 @@ from finetune_trainer import (
     artifacts,
     checkpoints,
     config,
-    data,
     distributed,
     failures,
     imports,
-    members,
     memory,
     model,
     network,
@@ -32,15 +29,15 @@ from finetune_trainer import (
     quiet,
     recorder,
     resize,
-    saved_template,
     stages,
     trackers,
+    trained_data,
 )
 from finetune_trainer.checkpoints import Keeper
 from finetune_trainer.collate import places, tokens
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.context import RunContext
-from finetune_trainer.data import DataReport, Prepared, Stream
+from finetune_trainer.data import Stream
 from finetune_trainer.distributed import World
 from finetune_trainer.model.status import parameters
 from finetune_trainer.model.tuning import pissa
@@ -156,7 +153,7 @@ def _predict(cfg: TrainConfig, trainer: GlobalTrainer, world: World) -> dict[str
 
 def _describe(cfg: TrainConfig, trainer: GlobalTrainer, world: World, metrics: dict[str, float]) -> None:
     """What people read about the run: state, curves, the model's card."""
-    report = _final_report(trainer)
+    report = trained_data.final_report(trainer.data)
     if world.is_first and isinstance(trainer.rows, Stream):
         artifacts.save_data_report(report, Path(str(trainer.args.output_dir)))
     artifacts.describe(trainer, cfg, world, metrics=metrics, notes=report.notes)
@@ -168,15 +165,7 @@ def _build(
     world = saver.world
     reporter.phase("data")
     tokenizer = model.load_tokenizer(cfg)
-    today = world.gather(datetime.date.today())[0]  # one date for all, also at midnight
-    with world.first(shared=cfg.data.data_shared_file_system) as goes_first:
-        kept = None if goes_first and not context.data_prepared else True
-        prepared = data.build(cfg, tokenizer, reuse_cache=kept, today=today)
-    members.check_data(world.gather(data.fingerprint(prepared.train)))
-    prepared = _with_chat_template(prepared, reporter)
-    _tell_rows(prepared.report, reporter, cfg.data.cutoff_len)
-    if world.is_first:
-        artifacts.save_data_report(prepared.report, context.output_dir)
+    prepared = trained_data.prepare(cfg, context, world, reporter, tokenizer)
     reporter.phase("model")
     args = stages.arguments(cfg, context)  # before the model: under ZeRO-3 it is loaded in shards
     optimisers.check(cfg, args)
@@ -228,49 +217,6 @@ def _watchers(cfg: TrainConfig, context: RunContext, world: World, reporter: Rep
         *profilers.build(cfg, output_dir=context.output_dir, rank=world.rank),
         *([artifacts.ZeroConfig(context.output_dir), *trackers.build(cfg, context)] if world.is_first else []),
     ]
-
-
-def _with_chat_template(prepared: Prepared, reporter: Reporter) -> Prepared:
-    """The tokenizer gets the chat template that will be saved with it, and the report says how well it fits."""
-    recipe = prepared.recipe
-    decided = saved_template.decide(
-        recipe.stage,
-        recipe.template,
-        recipe.tokenizer,
-        recipe.options_of(recipe.today),
-        own=recipe.tokenizer.chat_template,
-        tools=prepared.has_tools,
-    )
-    if decided is None:
-        return prepared
-    if not decided.own:
-        recipe.tokenizer.chat_template = decided.chat_template
-    reporter.say(decided.words())
-    report = dataclasses.replace(prepared.report, notes=(*prepared.report.notes, decided.words()))
-    return dataclasses.replace(prepared, report=report)
-
-
-def _final_report(trainer: GlobalTrainer) -> DataReport:
-    """With what came by of a stream, which nobody knew before."""
-    prepared = trainer.data
-    if not isinstance(prepared.train, Stream):
-        return prepared.report
-    parts = {"train": prepared.train.report(), **prepared.report.parts}
-    return dataclasses.replace(prepared.report, parts=parts)
-
-
-def _tell_rows(report: DataReport, reporter: Reporter, cutoff_len: int) -> None:
-    rows = report.train
-    if rows is None:
-        return
-    reporter.counted(
-        read=rows.rows_read, dropped=rows.rows_dropped, truncated=rows.rows_truncated, changed=rows.rows_changed
-    )
-    if rows.rows_dropped or rows.rows_truncated:
-        reporter.say(
-            f"{rows.rows_read:,} rows read: {rows.rows_dropped:,} dropped, {rows.rows_truncated:,} cut to "
-            f"{cutoff_len} tokens; data_report.json lists them"
-        )
 
 
 def _join(cfg: TrainConfig, context: RunContext) -> World:

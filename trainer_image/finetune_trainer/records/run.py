@@ -1,0 +1,61 @@
+"""What the operator decided: about the run, and about what comes before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from finetune_trainer.records.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSpec(Record):
+    """run.json: what the operator decided about the run, for the supervisor and every rank."""
+
+    contract: int
+    namespace: str
+    job: str
+    uid: str
+    spec_hash: str
+    nodes: int
+    processes_per_node: int
+    launcher: Literal["torchrun", "deepspeed"]
+    output_dir: str
+    """Absolute path; everything that the run writes lies under it."""
+    overwrite_output_dir: bool
+    """As the user wrote it; speaks about attempt 1 only."""
+    hang_timeout_seconds: int
+    grace_seconds: int
+    gpus_per_node: int = 0
+    """GPUs that each pod was given; a rank that can't see its own refuses to train on a CPU instead."""
+    network_device: str | None = None
+    """A path that the network between nodes needs in each pod."""
+    min_memlock: int | None = None
+    """Bytes that a rank may lock, at least; -1: unlimited; None: whatever the node gives."""
+    checkpoint_seconds: int = 0
+    """Save also when this much time has passed since the last save began; 0: never."""
+    keep_checkpoint_seconds: int = 0
+    """Of older checkpoints than save_total_limit keeps, one for each such period stays; 0: none."""
+    progress_url: str | None = None
+    """Where the supervisor posts progress; None: nowhere."""
+    data_prepared: bool = False
+    """The data lie as tokens in the cache already: overwrite_cache has had its say."""
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of the whole job."""
+        return self.nodes * self.processes_per_node
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareSpec(Record):
+    """prepare.json: what is to be done before GPUs are taken."""
+
+    source: str | None
+    """Of the model: hf://, ms://, s3://, http(s)://; None: train.yaml names a folder."""
+    cache: str
+    """Folder for fetched models."""
+    data: bool
+    """Tokenise the data."""
+    gpu_memory: str | None = None
+    """Of one GPU, as a quantity; None: nothing is said of what fits."""
