@@ -98,8 +98,9 @@ def _urgent(cluster: Cluster, priority: str, node: str) -> dict[str, Any]:
     from .harness.images import PAUSE_IMAGE
 
     body = cluster.get("node", node, "default") or {}
-    free = int(body["status"]["allocatable"]["memory"].removesuffix("Ki")) - (1 << 20)
-    container = {"name": "urgent", "image": PAUSE_IMAGE, "resources": {"requests": {"memory": f"{free}Ki"}}}
+    said = str(body["status"]["allocatable"]["memory"])  # "25276514303", or "24684096Ki"
+    free = int(said.removesuffix("Ki")) * (1024 if said.endswith("Ki") else 1) - (1 << 30)
+    container = {"name": "urgent", "image": PAUSE_IMAGE, "resources": {"requests": {"memory": str(free)}}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
