@@ -135,7 +135,7 @@ def test_of_older_ones_one_for_each_period_stays(tmp_path: Path) -> None:
     here: list[checkpoints.Checkpoint] = []
     for step in range(1, 13):
         mark = CheckpointMark(uid="mine", spec_hash="", attempt=1, step=step, world_size=1, time=1000.0 + 10 * step)
-        here.append(checkpoints.Checkpoint(path=tmp_path / str(step), step=step, mark=mark, has_optimizer=True))
+        here.append(checkpoints.Checkpoint(path=tmp_path / str(step), step=step, mark=mark, kind="plain", ranks=1))
         gone = checkpoints.obsolete(here, limit=2, uid="mine", best=tmp_path / "6", period=30)
         here = [one for one in here if one not in gone]
     assert [one.step for one in here] == [1, 4, 6, 7, 10, 12]

@@ -115,4 +115,4 @@ def test_a_checkpoint_written_over_keeps_no_parts_of_the_earlier_one(tmp_path: P
     for name in (MARK, "rng_state_3.pth", records.CHECKPOINT_MARK):
         (folder / name).touch()
     keeper(tmp_path).open(3)
-    assert not folder.exists()
+    assert [path.name for path in folder.iterdir()] == [records.CHECKPOINT_OPENED]
