@@ -53,7 +53,7 @@ bench-train: environment    ## tokens a second and memory beside the bare Traine
 bench-estimate: environment ## memory as `finetune estimate` tells it beside measured peaks
 	$(RUN) -m benchmarks.estimate
 
-bench-recovery: environment ## what a checkpoint costs the training that goes on
+bench-recovery: environment ## what a checkpoint costs, and seconds from a pod's death to the next first step
 	$(RUN) -m benchmarks.recovery
 
 parity: environment         ## losses of every method beside LLaMA-Factory's, step by step

@@ -1,6 +1,7 @@
-"""What a checkpoint costs the training that goes on.
+"""What a checkpoint costs the training that goes on, and how long a job stands still when a pod dies.
 
     python -m benchmarks.recovery
+    python -m benchmarks.recovery --only save
     python -m benchmarks.recovery --rounds 1 --rows 1 --length 64
 
 SmolLM2-135M, all parameters in float32: a checkpoint of 1.6 GB, fsync included. One run in which blocks of steps take
@@ -8,6 +9,8 @@ turns: a block without a save, one with ours before its first step, one with tra
 else the machine does falls on all three. Figures are the mean step of each kind's blocks, the seconds that training
 stood still for a save (the copy, and the commit with its rotation), and those of the thread. transformers' own save
 does not wait for the disk.
+
+Then a tiny model on the two-node test cluster (recovery_cluster): one worker is killed, three times.
 """
 
 from __future__ import annotations
@@ -23,10 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from benchmarks import parity_models
+from benchmarks import parity_models, recovery_cluster
 from benchmarks.parity import environment
 from benchmarks.recovery_side import KINDS, WARM
 from dev import peer
+from tests.cluster.harness import machine
+
+RESTARTS = 3
 
 
 def keys(model: Path, steps: int, rows: int, length: int) -> dict[str, Any]:
@@ -87,7 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", choices=tuple(parity_models.MODELS), default="smollm2")
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--only", choices=("save", "restart"), help="one half of it")
     said = parser.parse_args(arguments)
+    if said.only != "restart":
+        _save(said)
+    if said.only != "save":
+        reason = machine.missing_rights()
+        print(f"no cluster here: {reason}" if reason else recovery_cluster.table(recovery_cluster.measure(RESTARTS)))
+
+
+def _save(said: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="recovery-") as scratch:
         model = parity_models.MODELS[said.model](Path(scratch) / "model")
         steps = said.rounds * said.every * len(KINDS)

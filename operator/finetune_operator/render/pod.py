@@ -58,6 +58,7 @@ def of(  # noqa: PLR0913 - what differs between a rank's pod and one that prepar
             "securityContext": _security(plan),
             "terminationGracePeriodSeconds": grace_seconds,
             **_scheduling(plan, node_selector),
+            **_apart(plan, labels),
             **_containers(plan, command, resources),
         },
     }
@@ -90,6 +91,15 @@ def _scheduling(plan: RunPlan, node_selector: Mapping[str, str]) -> Manifest:
         "imagePullSecrets": [{"name": secret.name} for secret in plan.job.spec.image.pull_secrets],
     }
     return {key: value for key, value in said.items() if value}
+
+
+def _apart(plan: RunPlan, labels: Mapping[str, str]) -> Manifest:
+    """A node for each pod of an attempt, where there are as many: small jobs would be put on one as gladly."""
+    if plan.attempt == 0 or plan.run.nodes == 1:
+        return {}
+    one_each = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    ours = {name: labels[name] for name in (names.LABEL_JOB, names.LABEL_ATTEMPT)}
+    return {"topologySpreadConstraints": [{**one_each, "labelSelector": {"matchLabels": ours}}]}
 
 
 def _containers(plan: RunPlan, command: Sequence[str], resources: Manifest) -> Manifest:

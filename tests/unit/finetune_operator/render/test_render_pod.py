@@ -246,6 +246,13 @@ def test_scheduling(pod: Build) -> None:
     assert spec["terminationGracePeriodSeconds"] == 90
 
 
+def test_the_pods_of_an_attempt_are_spread_over_nodes_where_there_are_enough(pod: Build) -> None:
+    [constraint] = pod(resources={"nodes": 2})["spec"]["topologySpreadConstraints"]
+    assert (constraint["topologyKey"], constraint["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert "finetune.dev/attempt" in constraint["labelSelector"]["matchLabels"]
+    assert "topologySpreadConstraints" not in pod()["spec"]
+
+
 def test_what_is_not_said_is_not_rendered(pod: Build) -> None:
     assert not {"nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets", "affinity"} & set(
         pod()["spec"]
