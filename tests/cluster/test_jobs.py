@@ -62,6 +62,24 @@ def test_a_suspended_job_keeps_its_checkpoint_and_goes_on_from_it(
     assert_same(jobs.losses(jobs.output(inputs, job)), unbroken)
 
 
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_nodes(
+    machine_cluster: Cluster, namespace: str, inputs: Path, unbroken: dict[int, float]
+) -> None:
+    job = jobs.submit(machine_cluster, namespace, jobs.tiny("resized"))
+    for step, nodes in ((6, 1), (14, 2)):
+        job.until_step(step)
+        with pytest.raises(ClusterError, match="only while the job is suspended"):
+            job.patch({"resources": {"nodes": nodes}})
+        job.patch({"runPolicy": {"suspend": True}})
+        job.until_state("Suspended")
+        job.patch({"resources": {"nodes": nodes}, "runPolicy": {"suspend": False}})
+    job.until_state("Succeeded")
+    assert job.condition("Accepted")["reason"] == "Accepted"
+    assert [record["reason"] for record in job.status["attempts"]] == ["Suspended", "Suspended", "Succeeded"]
+    assert_same(jobs.losses(jobs.output(inputs, job)), unbroken)
+
+
 def test_deleting_a_job_in_the_middle_leaves_nothing(machine_cluster: Cluster, namespace: str, inputs: Path) -> None:
     job = jobs.submit(machine_cluster, namespace, jobs.tiny("gone"))
     job.until_step(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from tests.stories.fake_cluster import FakeCluster
 from tests.stories.story import Story, job, nothing
@@ -141,6 +143,27 @@ async def test_a_suspended_job_gives_its_nodes_back_and_goes_on_later() -> None:
     await story.then(story.edit(suspend=True), state="Suspended", pods=[], pytorchjobs=[])
     await story.then(later, state="Suspended", pods=[])
     await story.then(story.edit(suspend=False), state="Starting", pytorchjobs=["demo-2"])
+
+
+async def test_a_suspended_job_goes_on_with_another_number_of_nodes() -> None:
+    story = Story(job(nodes=2))
+    await story.then(nothing, state="Starting")
+    await story.then(run, state="Running")
+    await story.then(story.edit(suspend=True), state="Suspended", pods=[])
+    smaller = copy.deepcopy(story.body)
+    smaller["spec"]["resources"]["nodes"] = 1
+    smaller["spec"]["runPolicy"]["suspend"] = False
+
+    def resume(world: FakeCluster) -> None:
+        world.put(smaller)
+        world.advance(60)
+
+    await story.then(resume, state="Starting", pods=["demo-2-master-0"], Accepted="True/Accepted")
+    [container] = story.world.pod("demo-2-master-0")["spec"]["containers"]
+    assert {"name": "FINETUNE_NODES", "value": "1"} in container["env"]
+    await story.then(run, state="Running")
+    done = story.outcome("succeeded", "Completed", attempt=2)
+    await story.then(lambda world: world.end("demo-2-master-0", done), state="Succeeded")
 
 
 async def test_an_operator_that_restarts_in_the_middle_starts_nothing_twice() -> None:

@@ -83,7 +83,7 @@ def read(cfg: TrainConfig, environ: Mapping[str, str] | None = None) -> RunConte
     environ = os.environ if environ is None else environ
     if records.ENV_WORLD_SIZE in environ:
         path = Path(environ.get(records.ENV_CONFIG_DIR, records.CONFIG_DIR)) / records.RUN_FILE
-        return of_job(RunSpec.from_json(path.read_text(encoding="utf-8")), environ)
+        return of_job(RunSpec.of_attempt(path.read_text(encoding="utf-8"), environ), environ)
     return of_hand(cfg, environ)
 
 

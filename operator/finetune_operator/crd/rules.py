@@ -41,7 +41,6 @@ FROZEN = (
     "image.repository",
     "image.tag",
     "launcher",
-    "resources.nodes",
     "resources.gpusPerNode",
     "resources.processesPerNode",
     "storage.output",
@@ -60,8 +59,18 @@ def _frozen(field: str) -> Schema:
     }
 
 
+_NODES: Schema = {
+    "rule": "!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt < 1"
+    " || self.spec.resources.nodes == oldSelf.spec.resources.nodes"
+    " || has(oldSelf.status.state) && oldSelf.status.state == 'Suspended'",
+    "message": "spec.resources.nodes can be changed only while the job is suspended: set spec.runPolicy.suspend,"
+    " and wait until status.state is Suspended",
+    "fieldPath": ".spec.resources.nodes",
+    "reason": "FieldValueForbidden",
+}
+
 RULES: dict[str, list[Schema]] = {
-    "": [_frozen(field) for field in FROZEN],
+    "": [*(_frozen(field) for field in FROZEN), _NODES],
     "spec": [
         {
             "rule": "has(self.model) || has(self.training.model_name_or_path)",
@@ -70,8 +79,9 @@ RULES: dict[str, list[Schema]] = {
     ],
     "spec.model": [
         {
-            "rule": "self.uri.startsWith('/') || self.uri.matches('^(hf|pvc)://.+')",
-            "message": "uri must be hf://org/name, pvc://claim/path, or an absolute path in the image",
+            "rule": "self.uri.startsWith('/') || self.uri.matches('^(hf|ms|s3|https?|pvc)://.+')",
+            "message": "uri must be hf://org/name, ms://org/name, s3://bucket/prefix, https://host/folder,"
+            " pvc://claim/path, or an absolute path in the image",
         }
     ],
     "spec.datasets[]": [

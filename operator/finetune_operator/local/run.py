@@ -134,7 +134,9 @@ class _Loop:
         manifests = render.children(run)
         folders.mount(run.mounts)
         folders.write(manifests)
-        self.frozen = Frozen(spec_hash=request.job.spec_hash, contract=run.run.contract, image=run.image)
+        self.frozen = Frozen(
+            spec_hash=request.job.spec_hash, contract=run.run.contract, image=run.image, nodes=run.run.nodes
+        )
         pytorchjob = manifests[-1]
         for name in environment.unknown(pytorchjob, os.environ):
             self.display.say(f"{name} comes from the cluster and is not set here; export it if the run needs it")

@@ -124,6 +124,7 @@ def _frozen(ours: list[Child]) -> Frozen | None:
                 spec_hash=annotations[names.ANNOTATION_SPEC_HASH],
                 contract=int(annotations[names.ANNOTATION_CONTRACT]),
                 image=annotations[names.ANNOTATION_IMAGE],
+                nodes=int(annotations[names.ANNOTATION_NODES]),
             )
     return None
 

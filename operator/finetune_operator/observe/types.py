@@ -116,6 +116,8 @@ class Frozen:
     spec_hash: str
     contract: int
     image: str
+    nodes: int
+    """Of attempt 1; later attempts may have others, and none of the above changes with them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

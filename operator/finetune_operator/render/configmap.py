@@ -18,6 +18,7 @@ def frozen(plan: RunPlan) -> Manifest:
         names.ANNOTATION_SPEC_HASH: plan.job.spec_hash,
         names.ANNOTATION_CONTRACT: str(plan.run.contract),
         names.ANNOTATION_IMAGE: plan.image,
+        names.ANNOTATION_NODES: str(plan.run.nodes),
     }
     labels = metadata.of_job(plan, names.ROLE_CONFIG)
     return of(metadata.child(plan, plan.config_name, labels, annotations), files(plan))

@@ -38,6 +38,11 @@ class FineTuneJob:
     """What we read otherwise than it was written, for people; shown with the Accepted condition."""
     recorded: Recorded = field(default_factory=Recorded)
 
+    def hash_on(self, nodes: int) -> str:
+        """spec_hash, were it run on so many nodes."""
+        resources = self.spec.resources.model_copy(update={"nodes": nodes})
+        return spec_hash(self.spec.model_copy(update={"resources": resources}), self.training)
+
 
 def parse(body: Mapping[str, Any]) -> FineTuneJob:
     """Check a manifest.

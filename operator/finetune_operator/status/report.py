@@ -175,9 +175,10 @@ def _stalled(plan: Plan) -> Condition | None:
 
 def _accepted(job: FineTuneJob, observed: Observed) -> Condition:
     """The spec is good; what it says against itself, or too late, is told here."""
-    if observed.frozen is not None and observed.frozen.spec_hash != job.spec_hash:
+    frozen = observed.frozen
+    if frozen is not None and frozen.spec_hash != job.hash_on(frozen.nodes):
         message = (
-            "model, datasets, training, output or world size were changed after attempt 1 had started: the run goes on"
+            "model, datasets, training, output or processes were changed after attempt 1 had started: the run goes on"
             " as it was frozen then; delete the job and apply it again, or use a new name, to train with the change"
         )
         return Condition(type=names.ACCEPTED, status="True", reason="ChangeIgnored", message=message)

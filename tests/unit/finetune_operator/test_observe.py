@@ -250,9 +250,10 @@ def test_a_pod_that_outlives_its_pytorchjob_is_known_by_the_label_of_the_jobs_ui
 
 def test_what_attempt_1_froze() -> None:
     annotations = {names.ANNOTATION_SPEC_HASH: "abc", names.ANNOTATION_CONTRACT: "1", names.ANNOTATION_IMAGE: "ft:1"}
+    annotations |= {names.ANNOTATION_NODES: "2"}
     config = {"metadata": metadata("demo-config", attempt=None, annotations=annotations)}
     observed = observe.of(RawChildren(configmaps=(config,)), uid=UID)
-    assert observed.frozen == Frozen(spec_hash="abc", contract=1, image="ft:1")
+    assert observed.frozen == Frozen(spec_hash="abc", contract=1, image="ft:1", nodes=2)
     assert observed.attempts == ()
 
 

@@ -138,7 +138,7 @@ def test_a_refusal_is_cut_to_what_the_schema_takes() -> None:
 
 
 def test_a_change_after_the_start_is_told_not_carried_out() -> None:
-    frozen = Frozen(spec_hash="another", contract=1, image="i:1")
+    frozen = Frozen(spec_hash="another", contract=1, image="i:1", nodes=1)
     said = told(Plan(state=State.RUNNING, attempt=1), observed=Observed(frozen=frozen))
     assert conditions(said)["Accepted"] == ("True", "ChangeIgnored")
 

@@ -59,3 +59,9 @@ def test_another_contract_is_refused() -> None:
     spec = dataclasses.replace(SPEC, contract=records.CONTRACT_VERSION + 1)
     with pytest.raises(ValueError, match="contract version 2, this image speaks 1"):
         context.of_job(spec, {})
+
+
+def test_an_attempt_may_have_other_nodes_than_the_first() -> None:
+    text = SPEC.to_json()
+    assert RunSpec.of_attempt(text, {}).world_size == 8
+    assert RunSpec.of_attempt(text, {records.ENV_NODES: "1"}).world_size == 4

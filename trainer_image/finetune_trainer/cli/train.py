@@ -45,7 +45,7 @@ def _in_job(environment: Mapping[str, str]) -> int:
 
     stacks.permit()
     folder = Path(environment.get(records.ENV_CONFIG_DIR, records.CONFIG_DIR))
-    run = records.RunSpec.from_json((folder / records.RUN_FILE).read_text(encoding="utf-8"))
+    run = records.RunSpec.of_attempt((folder / records.RUN_FILE).read_text(encoding="utf-8"), environment)
     job = context.of_job(run, environment)
     with failures.told(job):
         _train(config.load(folder / records.TRAIN_FILE, fill=False), job)

@@ -17,6 +17,8 @@ HOSTFILE = "hostfile"
 # Variables that the operator (or `finetune run`) sets beside those of the training operator (PET_*, MASTER_*).
 ENV_CONFIG_DIR = "FINETUNE_CONFIG_DIR"
 ENV_ATTEMPT = "FINETUNE_ATTEMPT"
+ENV_NODES = "FINETUNE_NODES"
+"""Nodes of this attempt, where they are not run.json's, which is frozen at attempt 1."""
 ENV_RUN_DIR = "FINETUNE_RUN_DIR"
 """A folder of this pod alone: heartbeats, progress, the wish to stop. Ranks and supervisor meet there."""
 ENV_WORLD_SIZE = "FINETUNE_WORLD_SIZE"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from finetune_trainer.records.names import ENV_NODES
 from finetune_trainer.records.record import Record
 
 
@@ -40,6 +43,16 @@ class RunSpec(Record):
     """Where the supervisor posts progress; None: nowhere."""
     data_prepared: bool = False
     """The data lie as tokens in the cache already: overwrite_cache has had its say."""
+
+    @classmethod
+    def of_attempt(cls, text: str, environment: Mapping[str, str]) -> RunSpec:
+        """run.json, on the nodes of this attempt.
+
+        Raises:
+            ValueError: as `from_json`.
+        """
+        frozen = cls.from_json(text)
+        return dataclasses.replace(frozen, nodes=int(environment.get(ENV_NODES, frozen.nodes)))
 
     @property
     def world_size(self) -> int:

@@ -36,7 +36,7 @@ def supervise(environment: Mapping[str, str], *, command: Command = launch.comma
     pod = Pod.from_environment(environment)
     with awaited() as wait:
         try:
-            run = preflight.read_run(pod.config_dir)
+            run = preflight.read_run(pod.config_dir, environment)
         except Refused as refusal:
             return _tell(outcome.refused(refusal, _identity(pod, "")), pod, None)
         who = _identity(pod, run.spec_hash)

@@ -19,7 +19,7 @@ _FOR_GOOD = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 """Errors that no other attempt will cure."""
 
 
-def read_run(config_dir: Path) -> RunSpec:
+def read_run(config_dir: Path, environment: Mapping[str, str]) -> RunSpec:
     """run.json, of the contract that this image knows.
 
     Raises:
@@ -39,7 +39,7 @@ def read_run(config_dir: Path) -> RunSpec:
             "use the trainer image that belongs to the operator's version",
         )
     try:
-        return RunSpec.from_json(text)
+        return RunSpec.of_attempt(text, environment)
     except ValueError as error:
         raise Refused("ConfigInvalid", f"{file}: {error}") from error
 

@@ -56,7 +56,7 @@ def attempt(number: int = 1, *pods: ObservedPod, **fields: Any) -> ObservedAttem
 
 
 def seen(*attempts: ObservedAttempt, **fields: Any) -> Observed:
-    frozen = Frozen(spec_hash=job().spec_hash, contract=1, image="old:1")
+    frozen = Frozen(spec_hash=job().spec_hash, contract=1, image="old:1", nodes=1)
     return Observed(attempts=attempts, frozen=frozen if attempts else None, **fields)
 
 

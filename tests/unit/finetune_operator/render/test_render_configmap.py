@@ -48,6 +48,7 @@ def test_frozen_configmap_says_what_was_frozen(planned: Any) -> None:
         "finetune.dev/spec-hash": plan.job.spec_hash,
         "finetune.dev/contract-version": "1",
         "finetune.dev/image": "finetune-trainer:0.1.0",
+        "finetune.dev/nodes": str(plan.run.nodes),
     }
 
 

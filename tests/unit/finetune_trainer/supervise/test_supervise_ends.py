@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import psutil
@@ -167,8 +168,9 @@ if os.fork() == 0:  # a child that leaves an orphan behind
 while not (run_dir / "stop").exists(): time.sleep(0.01)
 """
     process = pod.start(ranks)
-    until(lambda: b"grandchild" in pod.log.read_bytes())
-    pid = int(pod.log.read_text().rpartition("grandchild ")[2].split()[0])
+    told = re.compile(r"grandchild (\d+)\n")
+    until(lambda: told.search(pod.log.read_text()) is not None)
+    pid = int(told.findall(pod.log.read_text())[0])
     until(lambda: not psutil.pid_exists(pid))
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143
