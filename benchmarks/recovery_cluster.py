@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import tempfile
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import jobs, session
+from tests.cluster import faults, jobs, session
 from tests.cluster.harness import cluster, layout
 from tests.cluster.jobs import Job
 from tests.cluster.operator_process import OperatorProcess
@@ -67,7 +68,7 @@ def _one(real: Cluster, name: str) -> Restart:
         job = jobs.submit(real, name, jobs.tiny("tuned", training=LONG))
         job.until_checkpoint()
         log = jobs.output(shared.path, job) / "trainer_log.jsonl"
-        job.kill_container("tuned-1-worker-0")
+        faults.send(signal.SIGKILL, faults.processes(job, "tuned-1-worker-0"))
         return _watched(job, log, time.monotonic())
     finally:
         real.delete_namespace(name)
