@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,8 @@ def test_a_run_goes_on_with_another_number_of_nodes(
     machine_cluster: Cluster, namespace: str, inputs: Path, unbroken: dict[int, float]
 ) -> None:
     job = jobs.submit(machine_cluster, namespace, jobs.tiny("resized"))
-    for step, nodes in ((6, 1), (14, 2)):
-        job.until_step(step)
+    for attempt, nodes in ((1, 1), (2, 2)):
+        job.until(f"attempt {attempt}", functools.partial(_runs, attempt))
         with pytest.raises(ClusterError, match="only while the job is suspended"):
             job.patch({"resources": {"nodes": nodes}})
         job.patch({"runPolicy": {"suspend": True}})
@@ -181,6 +182,10 @@ try:
 except urllib.error.HTTPError as error:
     print(json.dumps({"code": error.code}))
 """
+
+
+def _runs(attempt: int, status: dict[str, Any]) -> bool:
+    return (status.get("attempt"), status.get("state")) == (attempt, "Running")
 
 
 def assert_same(found: dict[int, float], expected: dict[int, float]) -> None:
