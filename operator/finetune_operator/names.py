@@ -54,6 +54,9 @@ CONTAINER = "pytorch"
 MASTER_PORT = 23456
 TOKEN_AUDIENCE = "finetune.dev/intake"  # noqa: S105 - the audience of a token, not one
 
+DOES_NOT_FIT = "DoesNotFit"
+"""Why a job fails that was prepared well: it takes more memory than its GPUs have."""
+
 # Conditions: the first three as kstatus reads them, the others for people.
 READY = "Ready"
 RECONCILING = "Reconciling"

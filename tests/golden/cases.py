@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from finetune_operator import plan, render, spec
+from finetune_operator import render, spec
+from finetune_operator.cli.render import manifests
 from finetune_operator.settings import Settings
 from finetune_trainer.config import load_yaml
 
@@ -19,9 +20,7 @@ def children(example: Path) -> tuple[render.Manifest, ...]:
     body["metadata"] |= {"namespace": "team-a", "uid": UID, "generation": 1}
     settings = Settings.from_environment({"FINETUNE_OPERATOR_FILE": str(HERE / "settings.yaml")})
     job = spec.parse(body)
-    prepares = plan.prepare_plan(job, settings)
-    first = render.preparation(prepares) if prepares is not None else ()
-    return (*first, *render.children(plan.run_plan(job, 1, settings, prepared=plan.assumed(job))))
+    return manifests(job, 1, settings)
 
 
 def rendered(example: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from finetune_operator import names
 from finetune_operator.cluster import ClusterError, Speaker
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
-from finetune_trainer.records import Outcome, Preparation
+from finetune_trainer.records import EXIT_AGAIN, EXIT_LASTING, Outcome, Preparation
 
 Raw = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -197,7 +197,7 @@ class FakeCluster:
             "ownerReferences": [{"uid": job["metadata"]["uid"]}],
         }
         self.put({"kind": "Pod", "metadata": metadata, "spec": {}, "status": {}})
-        code = 0 if found.result == "succeeded" else 75 if found.retryable else 2
+        code = 0 if found.result == "succeeded" else EXIT_AGAIN if found.retryable else EXIT_LASTING
         ended = {"exitCode": code, "reason": "Completed", "message": found.to_termination_message()}
         self._phase(self.pod(pod), "Failed" if code else "Succeeded", {"terminated": ended})
         status = job.setdefault("status", {})

@@ -77,15 +77,9 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     saver = Saver(keeper, free=free, kept=reporter.checkpoint)
     stopping = Stopping(context, world, saver)
     keeper.claim()
-    cfg = resize.adapted(cfg, resized)
-    if resized is not None:
-        reporter.say(resized.words())
-    if resized is not None and resized.universal:
-        resize.unite(resized.path, world, keeper)
+    cfg = resize.begin(cfg, resized, keeper, reporter.say)
     trainer = _build(cfg, context, saver, reporter, stopping)
-    gpus = world.gather(memory.gpu(trainer.args.device))
-    described = cast("transformers.PretrainedConfig", cast("Any", trainer.model).config).to_dict()
-    reporter.measure(utilisation.of(cfg, described, gpus), lambda: trainer.peak_memory)
+    _measure(cfg, trainer, world, reporter)
     reporter.say(_summary(cfg, trainer, world, resume))
     if not context.is_job:
         stopping.listen()
@@ -121,6 +115,13 @@ def _run(cfg: TrainConfig, context: RunContext, world: World, reporter: Reporter
     trackers.finish(trainer.callback_handler.callbacks)
     artifacts.complete(context, world, result)
     return result
+
+
+def _measure(cfg: TrainConfig, trainer: GlobalTrainer, world: World, reporter: Reporter) -> None:
+    """From now on progress tells how well the hardware is used."""
+    gpus = world.gather(memory.gpu(trainer.args.device))
+    described = cast("transformers.PretrainedConfig", cast("Any", trainer.model).config).to_dict()
+    reporter.measure(utilisation.of(cfg, described, gpus), lambda: trainer.peak_memory)
 
 
 class _Settling(TrainerCallback):

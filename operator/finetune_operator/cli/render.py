@@ -26,16 +26,16 @@ def _run(arguments: Namespace) -> int:
     source = manifest.read(arguments.file, arguments.namespace)
     job = door.admit(source, settings)
     try:
-        manifests = _manifests(job, arguments.attempt, settings)
+        found = manifests(job, arguments.attempt, settings)
     except render.OverlayInvalid as error:
         raise manifest.ManifestInvalid(source.at(error.path, error.message)) from error
     for note in (*door.notes(job, settings), *_autos(job)):
         print(f"note: {note}", file=sys.stderr)
-    print(render.documents(manifests), end="")
+    print(render.documents(found), end="")
     return 0
 
 
-def _manifests(job: FineTuneJob, attempt: int, settings: Settings) -> tuple[render.Manifest, ...]:
+def manifests(job: FineTuneJob, attempt: int, settings: Settings) -> tuple[render.Manifest, ...]:
     """Of the preparation, if there is one, and of the attempt."""
     prepares = plan.prepare_plan(job, settings)
     first = render.preparation(prepares) if prepares is not None else ()

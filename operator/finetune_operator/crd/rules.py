@@ -48,11 +48,13 @@ FROZEN = (
 """Fields of spec that attempt 1 freezes; not CPU, memory or /dev/shm: an attempt that ran out of them may get more."""
 
 
+_NOT_STARTED = "!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt < 1"
+
+
 def _frozen(field: str) -> Schema:
     new, old = f"self.spec.{field}", f"oldSelf.spec.{field}"
     return {
-        "rule": f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt < 1"
-        f" || has({new}) == has({old}) && (!has({new}) || {new} == {old})",
+        "rule": f"{_NOT_STARTED} || has({new}) == has({old}) && (!has({new}) || {new} == {old})",
         "message": f"spec.{field} can't be changed once attempt 1 has started: make a new job, or replace this one",
         "fieldPath": f".spec.{field}",
         "reason": "FieldValueForbidden",
@@ -60,8 +62,7 @@ def _frozen(field: str) -> Schema:
 
 
 _NODES: Schema = {
-    "rule": "!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt < 1"
-    " || self.spec.resources.nodes == oldSelf.spec.resources.nodes"
+    "rule": f"{_NOT_STARTED} || self.spec.resources.nodes == oldSelf.spec.resources.nodes"
     " || has(oldSelf.status.state) && oldSelf.status.state == 'Suspended'",
     "message": "spec.resources.nodes can be changed only while the job is suspended: set spec.runPolicy.suspend,"
     " and wait until status.state is Suspended",

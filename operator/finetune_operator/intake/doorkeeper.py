@@ -78,10 +78,10 @@ class Doorkeeper:
             return (await self._cluster.review(token),)
 
     async def _newest_attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
-        children = await self._cluster.children(key, ())
-        observed = observe.of(children, uid=job_uid)
+        observed = observe.of(await self._cluster.children(key, ()), uid=job_uid)
         newest = observed.attempts[-1] if observed.attempts else None
-        if newest is None and (speaker.pod, speaker.uid) in observe.preparing_pods(children.pods):
+        prepares = observed.prepare.pods if observed.prepare is not None else frozenset()
+        if newest is None and (speaker.pod, speaker.uid) in prepares:
             return 0
         if newest is None or (speaker.pod, speaker.uid) not in {(pod.name, pod.uid) for pod in newest.pods}:
             raise web.HTTPForbidden(text=f"pod {speaker.pod} is not a pod of the newest attempt of job {key}")

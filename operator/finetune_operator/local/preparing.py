@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_operator.local import environment
+from finetune_operator.local.left import left
 from finetune_operator.local.processes import PROGRAM, command
 from finetune_operator.observe import ObservedPrepare
 from finetune_operator.render import Manifest
@@ -41,15 +42,12 @@ class Preparing:
             hash=self.hash,
             phase="Failed" if code else "Complete",
             message=f"it ended with exit code {code}; see {self.log}",
-            found=self._found(),
+            found=left(Preparation, _message(self.folder)),
         )
 
     def progress(self) -> Progress | None:
         """What it wrote last."""
-        try:
-            return Progress.from_json((self.folder / PROGRESS_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return left(Progress, self.folder / PROGRESS_FILE)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not listen."""
@@ -60,12 +58,6 @@ class Preparing:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-
-    def _found(self) -> Preparation | None:
-        try:
-            return Preparation.from_json(_message(self.folder).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
 
 
 def start(job: Manifest, hash: str, folder: Path, program: Sequence[str] = PROGRAM) -> Preparing:  # noqa: A002 - its name

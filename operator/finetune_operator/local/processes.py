@@ -17,6 +17,7 @@ import psutil  # type: ignore[import-untyped]
 from finetune_operator import names
 from finetune_operator.local import environment
 from finetune_operator.local.environment import Node
+from finetune_operator.local.left import left
 from finetune_operator.observe import ObservedAttempt, ObservedPod
 from finetune_operator.plan import RunPlan
 from finetune_operator.render import Manifest
@@ -52,7 +53,12 @@ class Pod:
         code = code if code >= 0 else 128 - code
         phase, word = ("Failed", "Error") if code else ("Succeeded", "Completed")
         return replace(
-            seen, phase=phase, terminated=word, exit_code=code, outcome=self._outcome(), message=self.tail()
+            seen,
+            phase=phase,
+            terminated=word,
+            exit_code=code,
+            outcome=left(Outcome, self.node.termination_log),
+            message=self.tail(),
         )
 
     def tail(self, size: int = 2000) -> str:
@@ -60,12 +66,6 @@ class Pod:
         with self.node.log.open("rb") as file:
             file.seek(max(0, self.node.log.stat().st_size - size))
             return file.read().decode(errors="replace")
-
-    def _outcome(self) -> Outcome | None:
-        try:
-            return Outcome.from_json(self.node.termination_log.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,10 +85,7 @@ class Attempt:
 
     def progress(self) -> Progress | None:
         """What rank 0 wrote last."""
-        try:
-            return Progress.from_json((self.pods[0].node.run_dir / PROGRESS_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return left(Progress, self.pods[0].node.run_dir / PROGRESS_FILE)
 
     def is_alive(self) -> bool:
         """Whether any process still runs."""

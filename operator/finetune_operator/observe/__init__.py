@@ -4,7 +4,6 @@ Law: reads children's `.status`; knows nothing of what we wish.
 """
 
 from finetune_operator.observe.children import of
-from finetune_operator.observe.prepare import pods as preparing_pods
 from finetune_operator.observe.types import (
     Frozen,
     Observed,
@@ -26,5 +25,4 @@ __all__ = [
     "Posted",
     "RawChildren",
     "of",
-    "preparing_pods",
 ]

@@ -32,14 +32,9 @@ def of(children: Iterable[tuple[str, Raw]]) -> ObservedPrepare | None:
         message=message,
         found=succeeded or (told[-1] if told else None),
         waiting=pod(newest, 0).waiting if newest else None,
+        pods=frozenset((raw["metadata"]["name"], raw["metadata"]["uid"]) for raw in in_order),
         retries=int(job.get("status", {}).get("failed") or 0),
     )
-
-
-def pods(children: Iterable[Raw]) -> frozenset[tuple[str, str]]:
-    """(name, uid) of the pods that prepare: they may speak for the job."""
-    ours = (raw["metadata"] for raw in children if _prepares(raw))
-    return frozenset((metadata["name"], metadata["uid"]) for metadata in ours)
 
 
 def _prepares(raw: Raw) -> bool:

@@ -96,6 +96,8 @@ class ObservedPrepare:
     """What a pod left: of the one that succeeded, else the newest failure's."""
     waiting: str | None = None
     """Why its pod does not start yet."""
+    pods: frozenset[tuple[str, str]] = frozenset()
+    """(name, uid): they may speak for the job."""
     retries: int = 0
     """Pods that failed and were followed by another."""
 

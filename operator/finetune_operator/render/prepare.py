@@ -11,11 +11,9 @@ from finetune_operator.plan import PreparePlan
 from finetune_operator.render import configmap, metadata, pod
 from finetune_operator.render.metadata import Manifest
 from finetune_operator.render.text import json_text
-from finetune_trainer.records import PREPARE_FILE
+from finetune_trainer.records import EXIT_LASTING, PREPARE_FILE
 
 COMMAND = ("finetune", "prepare")
-LASTING = 2
-"""Its exit code for a mistake that stays one (`finetune_trainer.prepare`)."""
 GRACE_SECONDS = 30
 
 
@@ -67,7 +65,7 @@ def _patch(overlay: Mapping[str, Any]) -> dict[str, Any]:
 def _rules() -> list[Manifest]:
     """A node that goes is nobody's fault; a mistake is not made again."""
     disrupted = {"type": "DisruptionTarget", "status": "True"}
-    lasting = {"containerName": names.CONTAINER, "operator": "In", "values": [LASTING]}
+    lasting = {"containerName": names.CONTAINER, "operator": "In", "values": [EXIT_LASTING]}
     return [
         {"action": "Ignore", "onPodConditions": [disrupted]},
         {"action": "FailJob", "onExitCodes": lasting},

@@ -26,6 +26,11 @@ class Condition:
     message: str = ""
 
 
+def find(kind: str, status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A status's condition of a type; empty where there is none."""
+    return next((one for one in status.get("conditions", ()) if one.get("type") == kind), {})
+
+
 def merge(
     previous: Iterable[Mapping[str, Any]], wanted: Iterable[Condition], generation: int, now: datetime
 ) -> list[dict[str, Any]]:

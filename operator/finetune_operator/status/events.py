@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from finetune_operator import names
+from finetune_operator.status.conditions import find
 
 _SUCCEEDED = "Succeeded"
 
@@ -63,14 +64,14 @@ def _started(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Even
 
 def _begun(status: Mapping[str, Any]) -> int:
     """The newest attempt; none while its children are refused, which is what the condition tells."""
-    return 0 if _condition(names.RECONCILING, status).get("status") == "True" else int(status.get("attempt", 0))
+    return 0 if find(names.RECONCILING, status).get("status") == "True" else int(status.get("attempt", 0))
 
 
 def _reached(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Event]:
     """What the conditions reach: all is prepared, all pods run, steps are made, there is a checkpoint."""
     number = new.get("attempt", 0)
     if _turned(names.PREPARED, before, new):
-        message = str(_condition(names.PREPARED, new).get("message") or "the model and the data are there")
+        message = str(find(names.PREPARED, new).get("message") or "the model and the data are there")
         yield Event(reason="Prepared", message=message, once="prepared")
     if _turned(names.PODS_READY, before, new):
         message = f"all pods of attempt {number} run"
@@ -80,12 +81,12 @@ def _reached(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Even
         message = f"attempt {number} trains: step {told.get('step', 0)} of {told.get('totalSteps', 'unknown')}"
         yield Event(reason="TrainingStarted", message=message, once=f"attempt {number} trains")
     if _turned(names.CHECKPOINT_AVAILABLE, before, new):
-        message = f"the first checkpoint is complete: {_condition(names.CHECKPOINT_AVAILABLE, new).get('message')}"
+        message = f"the first checkpoint is complete: {find(names.CHECKPOINT_AVAILABLE, new).get('message')}"
         yield Event(reason="CheckpointSaved", message=message, once="first checkpoint")
 
 
 def _over(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Event]:
-    now, then = _condition(names.SUCCEEDED, new), _condition(names.SUCCEEDED, before)
+    now, then = find(names.SUCCEEDED, new), find(names.SUCCEEDED, before)
     if now.get("status") == then.get("status"):
         return
     if now.get("status") == "True":
@@ -98,8 +99,4 @@ def _over(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Event]:
 
 def _turned(kind: str, before: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether a condition is true now, and was not."""
-    return _condition(kind, new).get("status") == "True" and _condition(kind, before).get("status") != "True"
-
-
-def _condition(kind: str, status: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((one for one in status.get("conditions", ()) if one.get("type") == kind), {})
+    return find(kind, new).get("status") == "True" and find(kind, before).get("status") != "True"

@@ -8,7 +8,7 @@ from typing import Any
 from finetune_operator import names
 from finetune_operator.observe import Observed
 from finetune_operator.plan import Plan, State
-from finetune_operator.status.conditions import Condition
+from finetune_operator.status.conditions import Condition, find
 
 GIB = 1 << 30
 
@@ -19,7 +19,7 @@ def condition(plan: Plan, observed: Observed, previous: Mapping[str, Any]) -> Co
         message = plan.message or "fetching the model, making tokens of the data"
         return Condition(type=names.PREPARED, status="False", reason="Preparing", message=message)
     seen = observed.prepare
-    if plan.state == State.FAILED and plan.reason and plan.reason != "DoesNotFit":
+    if plan.state == State.FAILED and plan.reason and plan.reason != names.DOES_NOT_FIT:
         return Condition(type=names.PREPARED, status="False", reason=plan.reason, message=plan.message)
     if seen is not None and seen.found is not None and seen.found.result == "succeeded":
         return Condition(type=names.PREPARED, status="True", reason="Prepared", message=seen.found.message)
@@ -45,7 +45,7 @@ def shown(observed: Observed, previous: Mapping[str, Any]) -> dict[str, Any] | N
 
 def _known(previous: Mapping[str, Any]) -> Condition | None:
     """Somebody deleted the Job afterwards: it is prepared all the same."""
-    for told in previous.get("conditions", ()):
-        if told.get("type") == names.PREPARED and told.get("status") == "True":
-            return Condition(type=names.PREPARED, status="True", reason="Prepared", message=told.get("message", ""))
-    return None
+    told = find(names.PREPARED, previous)
+    if told.get("status") != "True":
+        return None
+    return Condition(type=names.PREPARED, status="True", reason="Prepared", message=told.get("message", ""))

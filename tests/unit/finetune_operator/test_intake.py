@@ -139,6 +139,8 @@ async def test_the_pod_that_prepares_speaks_until_attempt_1_is_there(scene: Scen
     uid = scene.story.body["metadata"]["uid"]
     owner = {"ownerReferences": [{"uid": uid}]}
     scene.world.put({"kind": "Pod", "metadata": {"name": "p", "namespace": "default", "labels": labels, **owner}})
+    job_that_prepares = {"name": "demo-prepare", "namespace": "default", "labels": labels, **owner}
+    scene.world.put({"kind": "Job", "metadata": job_that_prepares})
     assert (await scene.post(scene.token("p")))[0] == 403
     for name in ("demo-1-master-0", "demo-1-worker-0"):
         del scene.world.objects["Pod", "default", name]

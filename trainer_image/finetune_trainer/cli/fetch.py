@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from finetune_trainer.cli.verb import TrainingVerb
-
-AGAIN = 75
-"""Exit code (EX_TEMPFAIL of sysexits.h) where another attempt may do better; 2 is a mistake that stays one."""
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -30,8 +26,9 @@ def _run(arguments: Namespace) -> int:
     """Prints the model's folder. Raises ValueError: the source is misspelt, or cannot be fetched."""
     from finetune_trainer import fetch
     from finetune_trainer.fetch.screen import left_out, screen
+    from finetune_trainer.records import EXIT_AGAIN
 
-    signal.signal(signal.SIGTERM, _end)  # so that the lease is given back, and nobody waits for a dead holder
+    fetch.end_on_sigterm()
     cache = arguments.cache or _cache()
     try:
         with screen() as report:
@@ -40,7 +37,7 @@ def _run(arguments: Namespace) -> int:
         if not error.retryable:
             raise
         print(error, file=sys.stderr)
-        return AGAIN
+        return EXIT_AGAIN
     if told := left_out(fetched):
         print(told, file=sys.stderr)
     if arguments.link is not None:
@@ -52,10 +49,6 @@ def _run(arguments: Namespace) -> int:
 
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator" / "models"
-
-
-def _end(number: int, frame: object) -> None:  # noqa: ARG001 - as signal calls it
-    raise SystemExit(128 + number)
 
 
 VERB = TrainingVerb(

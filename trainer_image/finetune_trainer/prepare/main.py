@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from finetune_trainer import config, failures, records, supervise
+from finetune_trainer import config, failures, fetch, records, supervise
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.prepare import model, size
 from finetune_trainer.prepare.counted import UNKNOWN, Counted
@@ -17,22 +16,17 @@ from finetune_trainer.supervise import Pod, Poster
 
 log = logging.getLogger(__name__)
 
-AGAIN = 75
-"""Exit code (EX_TEMPFAIL of sysexits.h) where another pod may do better."""
-LASTING = 2
-"""Exit code of a mistake that stays one: the Job ends with it."""
-
 
 def prepare(environment: Mapping[str, str]) -> int:
     """Do what prepare.json asks for, and tell.
 
     Returns:
-        0, `AGAIN` or `LASTING`.
+        0, `EXIT_AGAIN` or `EXIT_LASTING`.
 
     Raises:
         SystemExit: 143 after SIGTERM; what was fetched stays.
     """
-    signal.signal(signal.SIGTERM, _end)  # so that the lease is given back, and nobody waits for a dead holder
+    fetch.end_on_sigterm()
     pod = Pod.from_environment(environment)
     pod.run_dir.mkdir(parents=True, exist_ok=True)
     news = News(pod.run_dir / records.PROGRESS_FILE)
@@ -50,7 +44,7 @@ def prepare(environment: Mapping[str, str]) -> int:
     supervise.leave_message(found.to_termination_message(), pod.termination_log)
     if found.result == "succeeded":
         return 0
-    return AGAIN if found.retryable else LASTING
+    return records.EXIT_AGAIN if found.retryable else records.EXIT_LASTING
 
 
 def _found(pod: Pod, run: RunSpec, environment: Mapping[str, str], news: News) -> Preparation:
@@ -99,7 +93,3 @@ def _failed(error: Exception) -> Preparation:
         message=str(error) or type(error).__name__,
         retryable=verdict.retryable,
     )
-
-
-def _end(number: int, frame: object) -> None:  # noqa: ARG001 - as signal calls it
-    raise SystemExit(128 + number)

@@ -69,5 +69,9 @@ MORE_MEMORY = (
 )
 """What to do about a pod's memory (not a GPU's); the same attempt again would end as this one did."""
 
+EXIT_AGAIN = 75
+"""Of `finetune prepare` and `finetune fetch` (EX_TEMPFAIL of sysexits.h): another process may do better."""
+EXIT_LASTING = 2
+"""Of the same: a mistake that stays one, and the Job ends with it."""
 TERMINATION_LIMIT = 4096
 """Bytes of a termination message that the kubelet keeps."""

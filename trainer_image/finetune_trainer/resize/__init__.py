@@ -7,8 +7,8 @@ model.
 
 from __future__ import annotations
 
-from finetune_trainer.resize.plan import Resize, adapted, plan
+from finetune_trainer.resize.begin import begin
+from finetune_trainer.resize.plan import Resize, plan
 from finetune_trainer.resize.resumed import Resumed
-from finetune_trainer.resize.universal import unite
 
-__all__ = ["Resize", "Resumed", "adapted", "plan", "unite"]
+__all__ = ["Resize", "Resumed", "begin", "plan"]

@@ -18,8 +18,7 @@ from tests.tiny_model import make_rows, make_tiny_model
 from tests.unit.finetune_trainer.fetch.serving import COMMIT, Answer, Hub, say
 
 from finetune_trainer import records
-from finetune_trainer.prepare.main import AGAIN, LASTING
-from finetune_trainer.records import Preparation, PrepareSpec, Progress, RunSpec
+from finetune_trainer.records import EXIT_AGAIN, EXIT_LASTING, Preparation, PrepareSpec, Progress, RunSpec
 
 WEIGHTS = "model.safetensors"
 TRAIN = {
@@ -152,14 +151,14 @@ def test_what_does_not_fit_is_told_with_what_would(pod: Pod) -> None:
 def test_a_model_that_is_nowhere_ends_for_good(pod: Pod) -> None:
     pod.configure(source="hf://org/nowhere")
     code, found, _ = pod.run()
-    assert (code, found.reason, found.retryable) == (LASTING, "ModelNotFound", False)
+    assert (code, found.reason, found.retryable) == (EXIT_LASTING, "ModelNotFound", False)
     assert "hf://org/nowhere" in found.message
 
 
 def test_bad_data_end_for_good_before_a_gpu_is_taken(pod: Pod) -> None:
     (pod.root / "words.json").unlink()
     code, found, said = pod.run()
-    assert (code, found.reason) == (LASTING, "DataInvalid")
+    assert (code, found.reason) == (EXIT_LASTING, "DataInvalid")
     assert "words.json" in found.message
     assert "Traceback" not in said
 
@@ -168,7 +167,7 @@ def test_bad_data_end_for_good_before_a_gpu_is_taken(pod: Pod) -> None:
 def test_a_hub_that_goes_away_is_asked_again_by_the_next_pod(pod: Pod, files: dict[str, bytes]) -> None:
     pod.hub.hub.route = lambda _server, _asked: say(503, {"error": "away"}, Retry_After="0")
     code, found, _ = pod.run()
-    assert (code, found.reason, found.retryable) == (AGAIN, "SourceDown", True)
+    assert (code, found.reason, found.retryable) == (EXIT_AGAIN, "SourceDown", True)
 
 
 def test_a_preparation_that_is_stopped_keeps_what_came(pod: Pod) -> None:
@@ -200,4 +199,4 @@ def test_a_server_that_sends_something_else_is_refused(pod: Pod, files: dict[str
 
     pod.hub.cdn.route = lying
     code, found, _ = pod.run()
-    assert (code, found.reason) == (LASTING, "ChecksumWrong")
+    assert (code, found.reason) == (EXIT_LASTING, "ChecksumWrong")

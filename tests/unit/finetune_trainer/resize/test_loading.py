@@ -14,10 +14,9 @@ from finetune_trainer.checkpoints import Keeper
 from finetune_trainer.context import Place, RunContext
 from finetune_trainer.distributed import World
 from finetune_trainer.failures import CheckpointInvalid
-from finetune_trainer.resize import unite
 from finetune_trainer.resize.convert import strange
 from finetune_trainer.resize.resumed import drawn_anew, mend
-from finetune_trainer.resize.universal import MARK, is_united, workers
+from finetune_trainer.resize.universal import MARK, is_united, unite, workers
 
 GIGABYTE = 1 << 30
 

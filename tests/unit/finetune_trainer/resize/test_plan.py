@@ -11,7 +11,8 @@ from finetune_trainer.checkpoints import Checkpoint, Kind
 from finetune_trainer.config import parse
 from finetune_trainer.failures import CheckpointInvalid
 from finetune_trainer.records import CheckpointMark
-from finetune_trainer.resize import Resize, adapted, plan
+from finetune_trainer.resize import Resize, plan
+from finetune_trainer.resize.plan import adapted
 
 TWO_BY_TWO = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
 STAGE_3 = {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}
