@@ -4,11 +4,11 @@
     python -m benchmarks.recovery --only save
     python -m benchmarks.recovery --rounds 1 --rows 1 --length 64
 
-SmolLM2-135M, all parameters in float32: a checkpoint of 1.6 GB, fsync included. One run in which blocks of steps take
-turns: a block without a save, one with ours before its first step, one with transformers' own there, so that whatever
-else the machine does falls on all three. Figures are the mean step of each kind's blocks, the seconds that training
-stood still for a save (the copy, and the commit with its rotation), and those of the thread. transformers' own save
-does not wait for the disk.
+SmolLM2-135M, all parameters in float32: a checkpoint of 1.6 GB, fsync included. One run whose windows of steps each
+begin with a save, ours and transformers' own in turn. What a save costs is what the steps of a window's first half, in
+which it is written, take longer than those of the second halves around it: a machine's speed drifts, and neighbours
+drift together. Told with it: the seconds that training stood still for a save (the copy, and the commit), and those of
+the thread. transformers' own save does not wait for the disk.
 
 Then a tiny model on the two-node test cluster (recovery_cluster): one worker is killed, three times.
 """
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ from tests.cluster.harness import machine
 RESTARTS = 3
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Seconds of steps, the first of them with the save before it."""
+
+    first: Sequence[float]
+    rest: Sequence[float]
+
+
 def keys(model: Path, steps: int, rows: int, length: int) -> dict[str, Any]:
     """train.yaml of the run."""
     return {
@@ -46,30 +55,42 @@ def keys(model: Path, steps: int, rows: int, length: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(figures: Mapping[str, Any]) -> str:
-    """A line for each kind."""
-    lines, plain = [], 0.0
-    for kind in KINDS:
-        steps = [seconds for name, seconds in figures["steps"] if name == kind]
+def table(figures: Mapping[str, Any], every: int) -> str:
+    """A line for each kind: what a save each `every` steps would cost.
+
+    Raises:
+        RuntimeError: a thread wrote on in the second half of its window, so that there is nothing to compare with.
+    """
+    windows = [Window(first=steps[: len(steps) // 2], rest=steps[len(steps) // 2 :]) for steps in figures["windows"]]
+    plain = statistics.mean(second for window in windows for second in window.rest)
+    lines = [f"{'none':7} {plain:6.3f} s a step"]
+    for place, kind in enumerate(KINDS):
         saves = [save for save in figures["saves"] if save["kind"] == kind]
-        mean = statistics.mean(steps)
-        plain = plain or mean
-        more = f"{100 * (mean / plain - 1):+5.1f} %"
-        line = f"{kind:7} {mean:6.3f} s a step ({more}), median {statistics.median(steps):.3f}"
-        if saves:
-            line += f"  stood still {_mean(saves, 'main') + _mean(saves, 'commit'):5.2f} s a save"
-        if saves and "thread" in saves[0]:
-            line += f" (commit {_mean(saves, 'commit'):.2f})  thread {_mean(saves, 'thread'):5.2f} s"
-        lines.append(line)
+        if any(save.get("thread", 0) > sum(windows[0].first) for save in saves):
+            raise RuntimeError("a save was still written in the second half of its window: take a longer --window")
+        extra = [_extra(windows, at) for at in range(place, len(windows), len(KINDS))]
+        mean = statistics.mean(extra)
+        error = statistics.stdev(extra) / len(extra) ** 0.5 if len(extra) > 1 else float("nan")
+        share = f"{100 * mean / every / plain:+.1f} %"
+        still = _mean(saves, "main") + _mean(saves, "commit")
+        line = f"{kind:7} {plain + mean / every:6.3f} s a step at a save each {every} ({share})  "
+        line += f"a save costs {mean:.2f} +- {error:.2f} s, stood still {still:.2f} s"
+        lines.append(line + (f", thread {_mean(saves, 'thread'):.2f} s" if "thread" in saves[0] else ""))
     written = [save["bytes"] for save in figures["saves"] if "bytes" in save]
     return "\n".join([*lines, f"checkpoint {statistics.mean(written) / 1e9:.3f} GB"])
+
+
+def _extra(windows: Sequence[Window], at: int) -> float:
+    """Seconds that a save adds to its window."""
+    around = [second for window in windows[max(at - 1, 0) : at + 1] for second in window.rest]
+    return sum(windows[at].first) - len(windows[at].first) * statistics.mean(around)
 
 
 def _mean(saves: Sequence[Mapping[str, float]], name: str) -> float:
     return statistics.mean(save.get(name, 0.0) for save in saves)
 
 
-def measure(config: Mapping[str, Any], every: int, folder: Path) -> dict[str, Any]:
+def measure(config: Mapping[str, Any], window: int, folder: Path) -> dict[str, Any]:
     """The run, in a process of its own.
 
     Raises:
@@ -77,7 +98,7 @@ def measure(config: Mapping[str, Any], every: int, folder: Path) -> dict[str, An
     """
     path, figures = folder / "train.yaml", folder / "figures.json"
     path.write_text(yaml.safe_dump({**config, "output_dir": str(folder / "output")}), encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.recovery_side", str(path), str(every), str(figures)]
+    command = [sys.executable, "-m", "benchmarks.recovery_side", str(path), str(window), str(figures)]
     done = subprocess.run(command, env=environment("ours"), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
@@ -88,11 +109,12 @@ def measure(config: Mapping[str, Any], every: int, folder: Path) -> dict[str, An
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="blocks of each kind")
-    parser.add_argument("--every", type=int, default=20, help="steps of a block: one save for so many")
+    parser.add_argument("--rounds", type=int, default=6, help="windows of each kind")
+    parser.add_argument("--window", type=int, default=10, help="steps of a window")
+    parser.add_argument("--every", type=int, default=20, help="steps between saves, for the share that they cost")
     parser.add_argument("--model", choices=tuple(parity_models.MODELS), default="smollm2")
     parser.add_argument("--rows", type=int, default=2)
-    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--only", choices=("save", "restart"), help="one half of it")
     said = parser.parse_args(arguments)
     if said.only != "restart":
@@ -105,8 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _save(said: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="recovery-") as scratch:
         model = parity_models.MODELS[said.model](Path(scratch) / "model")
-        steps = said.rounds * said.every * len(KINDS)
-        print(table(measure(keys(model, steps, said.rows, said.length), said.every, Path(scratch))), flush=True)
+        steps = said.rounds * said.window * len(KINDS)
+        figures = measure(keys(model, steps, said.rows, said.length), said.window, Path(scratch))
+        print(table(figures, said.every), flush=True)
 
 
 if __name__ == "__main__":

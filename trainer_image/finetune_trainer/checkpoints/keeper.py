@@ -69,12 +69,15 @@ class Keeper:
         self.check_fence()
         if self.world.is_first:
             if self.folder(step).exists():
-                self._remove(self.folder(step))
+                self._let_go(self.folder(step))
+                self.delete()
             atomic.write(self.folder(step) / records.CHECKPOINT_OPENED, self._fence.to_json())
         self.world.barrier()
 
     def commit(self, step: int, *, best: Path | None) -> None:
         """When all ranks' parts are on disk: mark the checkpoint complete, then let go of older ones than the limit.
+
+        What is let go only moves out of the way: see `delete`.
 
         Raises:
             Fenced: another attempt owns the volume.
@@ -95,6 +98,11 @@ class Keeper:
             (self.folder(step) / records.CHECKPOINT_OPENED).unlink(missing_ok=True)
             self._rotate(best)
         self.world.barrier()
+
+    def delete(self) -> None:
+        """Delete what has been let go. One rank calls it, in its own time: gigabytes take seconds."""
+        if self._removed.exists():
+            shutil.rmtree(self._removed)
 
     def folder(self, step: int) -> Path:
         """Where the checkpoint of a step lies."""
@@ -122,20 +130,18 @@ class Keeper:
         context = self.context
         here, period = found(context.output_dir), context.keep_checkpoint_seconds
         for old in obsolete(here, limit=self.limit, uid=context.uid, best=best, period=period):
-            self._remove(old.path)
+            self._let_go(old.path)
 
     def _clear(self) -> None:
         for one in torn(found(self.context.output_dir), uid=self.context.uid):
-            self._remove(one.path)
-        if self._removed.exists():  # and what a kill has left there
-            shutil.rmtree(self._removed)
+            self._let_go(one.path)
+        self.delete()  # and what a kill has left there
 
-    def _remove(self, folder: Path) -> None:
-        """By a rename first: a kill in the middle leaves nothing that looks like a checkpoint."""
+    def _let_go(self, folder: Path) -> None:
+        """By a rename: a kill while it is deleted leaves nothing that looks like a checkpoint."""
         gone = self._removed / folder.name
         gone.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(gone)
-        shutil.rmtree(gone)
 
     def _read_fence(self) -> Fence | None:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from finetune_trainer.checkpoints import Keeper
-from finetune_trainer.failures import Fenced
+from finetune_trainer.failures import Fenced, SaveFailed
 from finetune_trainer.saving import faults
 from finetune_trainer.saving.files import settle
 from finetune_trainer.saving.snapshot import copied, size
@@ -61,6 +61,7 @@ class Saver:
         self._free = free
         self._kept = kept
         self._save: _Save | None = None
+        self._deletion: Work | None = None
         self._last = time.monotonic()
         self.seconds = 0.0
         """How long the thread took for the last one."""
@@ -146,16 +147,16 @@ class Saver:
         return bool(late)
 
     def finish(self) -> None:
-        """Wait for the checkpoint that is still being written, if there is one, and commit it.
+        """Wait for the checkpoint that is still being written, if there is one, and commit it; for deletions too.
 
         Raises:
             Fenced: another attempt owns the volume.
-            SaveFailed: a rank could not write.
+            SaveFailed: a rank could not write, or the first one could not delete.
         """
-        if self._save is None or self._save.work is None:
-            return
-        self._save.work.wait()
-        self._end(self._save, failed=self.world.any(self._save.work.error is not None))
+        if self._save is not None and self._save.work is not None:
+            self._save.work.wait()
+            self._end(self._save, failed=self.world.any(self._save.work.error is not None))
+        self._await_deletion()
 
     def _end(self, save: _Save, *, failed: bool) -> None:
         assert save.work is not None
@@ -166,6 +167,16 @@ class Saver:
         with self._named(save.step):
             self._keeper.commit(save.step, best=save.best())
         self._kept(save.step)
+        self._deletion = Work([self._keeper.delete] if self.world.is_first else [])
+
+    def _await_deletion(self) -> None:
+        if self._deletion is None:
+            return
+        self._deletion.wait()
+        error, self._deletion = self._deletion.error, None
+        said = self.world.gather(None if error is None else str(error))[0]
+        if said is not None:
+            raise SaveFailed(f"a checkpoint that save_total_limit lets go could not be deleted: {said}") from error
 
     def _fail(self, save: _Save) -> NoReturn:
         self._keeper.check_fence()

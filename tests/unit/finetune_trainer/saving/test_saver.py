@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,10 +25,10 @@ from finetune_trainer.saving import Saver, files
 class Run:
     """One rank, alone, whose writing waits until it may."""
 
-    def __init__(self, folder: Path, attempt: int = 1, *, free: int | None = None) -> None:
+    def __init__(self, folder: Path, attempt: int = 1, *, free: int | None = None, limit: int | None = None) -> None:
         context = RunContext(output_dir=folder, uid="mine", attempt=attempt, place=Place())
         self.folder = folder
-        self.keeper = Keeper(context=context, world=World(), limit=None)
+        self.keeper = Keeper(context=context, world=World(), limit=limit)
         self.kept: list[int] = []
         self.saver = Saver(self.keeper, free=lambda: free, kept=self.kept.append)
         self.may_write = threading.Event()
@@ -86,6 +87,32 @@ def test_where_memory_is_short_nothing_is_copied_and_all_is_written_first(tmp_pa
     run.weight.zero_()
     run.saver.finish()
     assert torch.load(tmp_path / "checkpoint-3" / "weights.pt")["weight"].min() == 1
+
+
+def test_what_the_limit_lets_go_is_out_of_the_way_at_the_commit_and_deleted_behind_it(tmp_path: Path) -> None:
+    run = Run(tmp_path, limit=1)
+    run.may_write.set()
+    for step in (3, 6):
+        run.save(step)
+        while run.saver.words()[0]:
+            pass
+        run.end_step()
+        assert run.complete() == [step]
+    run.saver.finish()
+    assert not (tmp_path / ".finetune" / "removed").exists()
+
+
+def test_what_cannot_be_deleted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("Operation not permitted: 'checkpoint-3'")
+
+    run = Run(tmp_path, limit=1)
+    run.may_write.set()
+    run.save(3)
+    run.save(6)
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(SaveFailed, match=r"lets go could not be deleted: Operation not permitted: 'checkpoint-3'"):
+        run.saver.finish()
 
 
 def test_at_once_means_complete_when_it_returns(tmp_path: Path) -> None:
