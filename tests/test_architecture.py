@@ -23,9 +23,10 @@ ROOMS = {
     "operator.names": "",
     "operator.network_profiles": "pydantic yaml trainer.sizing",
     "operator.settings": "pydantic yaml operator.network_profiles",
-    "operator.spec": "pydantic pydantic_core operator.names trainer.config",
+    "operator.spec": "pydantic pydantic_core operator.names trainer.config trainer.sizing",
     "operator.observe": "operator.names trainer.records",
-    "operator.checks": "operator.names operator.observe operator.settings operator.spec trainer.template",
+    "operator.checks": "operator.names operator.observe operator.settings operator.spec trainer.sizing"
+    " trainer.template",
     "operator.crd": "pydantic yaml operator.names operator.spec trainer.config",
     "operator.plan": "operator.names operator.network_profiles operator.observe operator.settings operator.spec"
     " trainer.config trainer.deepspeed trainer.records",
@@ -50,7 +51,7 @@ ROOMS = {
     "trainer.differences": "",
     "trainer.config": "omegaconf pydantic yaml trainer.differences",
     "trainer.deepspeed": "trainer.config",
-    "trainer.sizing": "trainer.config trainer.deepspeed",
+    "trainer.sizing": "yaml trainer.config trainer.deepspeed",
     "trainer.examples": "",
     "trainer.template": "transformers yaml trainer.config trainer.differences trainer.examples",
     "trainer.encode": "fastokens numpy tokenizers transformers trainer.differences trainer.examples trainer.template",

@@ -38,6 +38,7 @@ ANNOTATION_PREPARES = f"{GROUP}/prepares"
 """On the Job that prepares: a hash of what it was told; another one is another preparation."""
 ANNOTATION_IGNORE_MEMORY = f"{GROUP}/ignore-memory"
 """On a FineTuneJob: "true" starts it although the estimate says that it does not fit."""
+STARTS_ANYWAY = f'the annotation {ANNOTATION_IGNORE_MEMORY}: "true" starts it all the same'
 LABEL_UID = f"{GROUP}/job-uid"
 """On every child, and on the pods: an earlier job of the same name may still have children in the cluster."""
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"

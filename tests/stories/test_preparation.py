@@ -105,6 +105,18 @@ async def test_what_does_not_fit_never_takes_a_gpu() -> None:
     await story.then(insist, state="Starting", pytorchjobs=["demo-1"])
 
 
+async def test_a_well_known_model_that_does_not_fit_is_not_even_fetched() -> None:
+    gpus = {"nodes": 1, "gpusPerNode": 8, "gpuMemory": "80Gi"}
+    story = begun(remote(model={"uri": "hf://Qwen/Qwen2.5-72B"}, resources=gpus))
+    await story.then(nothing, state="Rejected", jobs=[], pytorchjobs=[], Accepted="False", Ready="False")
+    assert "spec.resources.gpuMemory: 72.71 B parameters, does not fit" in story.status["message"]
+
+    def insist(world: FakeCluster) -> None:
+        story.body["metadata"].setdefault("annotations", {})[names.ANNOTATION_IGNORE_MEMORY] = "true"
+
+    await story.then(insist, state="Preparing", jobs=["demo-prepare"], Accepted="True")
+
+
 async def test_a_change_in_the_middle_is_prepared_anew() -> None:
     story = begun(remote())
     await story.then(nothing, state="Preparing")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from finetune_operator.checks import claims, environment, overlay, privilege, support
+from finetune_operator.checks import claims, environment, memory, overlay, privilege, support
 from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     support.resources_said_once,
     support.devices_agree,
     support.kept_of_what,
+    memory.fits,  # GPUs are not taken, nor gigabytes fetched, for what cannot fit
     claims.found,
     claims.shared_by_all_nodes,  # a ReadWriteOnce claim can't be mounted on a second node
     claims.writable_output,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from finetune_operator.cli import door, manifest
+from finetune_operator.spec import machine_of
 from finetune_trainer.config import TrainConfig
-from finetune_trainer.sizing import Machine, bytes_of
+from finetune_trainer.sizing import Machine
 
 
 def read(file: str) -> tuple[TrainConfig, Machine]:
@@ -14,11 +15,4 @@ def read(file: str) -> tuple[TrainConfig, Machine]:
         ManifestInvalid: every violation at its line.
     """
     job = door.parse(manifest.read(file))
-    resources = job.spec.resources
-    said = resources.gpu_memory
-    return job.training, Machine(
-        nodes=resources.nodes,
-        processes=job.spec.processes_per_node,
-        memory=bytes_of(said) if said else None,
-        gpu=resources.gpus_per_node > 0,
-    )
+    return job.training, machine_of(job.spec)

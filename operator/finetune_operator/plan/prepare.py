@@ -153,7 +153,6 @@ def _failed(seen: ObservedPrepare) -> Refused:
 def _verdict(job: FineTuneJob, found: Preparation) -> Stage:
     if found.fits is not False or job.ignores_memory:
         return Ready(found=found)
-    override = f'the annotation {names.ANNOTATION_IGNORE_MEMORY}: "true" starts it all the same'
     return Refused(
-        reason=names.DOES_NOT_FIT, message="; ".join(filter(None, (found.message, found.instead, override)))
+        reason=names.DOES_NOT_FIT, message="; ".join(filter(None, (found.message, found.instead, names.STARTS_ANYWAY)))
     )

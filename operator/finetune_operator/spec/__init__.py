@@ -5,6 +5,7 @@ manifest and who owns a key; neither the cluster nor what becomes of the job.
 """
 
 from finetune_operator.spec.locations import DATASET_SCHEMES, MODEL_SCHEMES, Location, claims, parse_location
+from finetune_operator.spec.machine import machine_of
 from finetune_operator.spec.parse import FineTuneJob, parse
 from finetune_operator.spec.recorded import (
     AttemptRecord,
@@ -34,6 +35,7 @@ __all__ = [
     "attempt_to_status",
     "claims",
     "from_time",
+    "machine_of",
     "nearest",
     "parse",
     "parse_location",

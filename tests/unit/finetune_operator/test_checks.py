@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from finetune_operator import names
 from finetune_operator.checks import CHECKS, check
 from finetune_operator.network_profiles import NetworkProfile
 from finetune_operator.observe import Observed, ObservedClaim
@@ -307,3 +308,41 @@ def test_everything_is_told_at_once() -> None:
         "spec.env[0].name",
         "spec.podTemplate.spec.volumes[0].hostPath",
     ]
+
+
+SEVEN_B = {"model": {"uri": "ms://Qwen/Qwen2.5-7B"}, "resources": {"nodes": 1, "gpusPerNode": 8, "gpuMemory": "80Gi"}}
+FULL = {
+    "stage": "sft", "template": "qwen", "finetuning_type": "full", "bf16": True, "cutoff_len": 4096,
+    "per_device_train_batch_size": 1,
+}  # fmt: skip
+
+
+def test_a_well_known_model_that_does_not_fit_is_refused_before_it_is_fetched() -> None:
+    assert told(**SEVEN_B, training={**FULL, "deepspeed": "zero3"}) == []
+    (said,) = told(**SEVEN_B, training=FULL)
+    assert said.startswith("spec.resources.gpuMemory: 7.62 B parameters, does not fit: about 1")
+    assert "of 80.0 GiB for each GPU; this fits (" in said
+    assert "deepspeed: zero" in said
+    assert said.endswith('finetune.dev/ignore-memory: "true" starts it all the same')
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"uri": "ms://somebody/Qwen2.5-7B"}},
+        {"model": {"uri": "pvc://models/Qwen2.5-7B"}},
+        {"resources": {"nodes": 1, "gpusPerNode": 8}},
+    ],
+    ids=["a model of another owner", "a folder", "nobody says what a GPU has"],
+)
+def test_what_is_not_known_at_the_door_is_left_to_the_preparation(changes: dict[str, Any]) -> None:
+    assert told(claim("ReadWriteMany", name="models"), **{**SEVEN_B, "training": FULL, **changes}) == []
+
+
+def test_the_owner_of_a_job_may_know_better_than_the_estimate() -> None:
+    body = {
+        "metadata": {"name": "job", "namespace": "team-a", "annotations": {names.ANNOTATION_IGNORE_MEMORY: "true"}}
+    }
+    spec = {"datasets": [{"name": "identity"}], "storage": {"output": {"claimName": "runs"}}}
+    wanted = parse({**body, "spec": {**spec, **SEVEN_B, "training": FULL}})
+    assert check(wanted, Observed(), STRICT) == ()

@@ -97,14 +97,16 @@ def _is_job(file: str) -> bool:
 
 
 def _model(cfg: TrainConfig, given: Path | None) -> Architecture:
-    from finetune_trainer.sizing import facts
+    from finetune_trainer.sizing import facts, known
 
     name = cfg.model.model_name_or_path or ""
     path = given or Path(name)
     if given is None and not path.is_dir():
+        if (model := known.find(name)) is not None:
+            return model
         raise ValueError(
-            f"model_name_or_path: {name or 'nothing'} is no folder here; give the model's description: "
-            "--model-config config.json (a hub has it beside the weights)"
+            f"model_name_or_path: {name or 'nothing'} is no folder here, nor known by name; give the "
+            "model's description: --model-config config.json (a hub has it beside the weights)"
         )
     return facts.read(path)
 

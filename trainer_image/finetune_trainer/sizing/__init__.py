@@ -1,8 +1,8 @@
 """How much memory a training takes, and what fits: known before a GPU is taken.
 
 Law: pure, no torch, no transformers, because the operator asks the same functions; only `facts` opens files, a model's
-description and the headers of its weights. A formula says what it counts and where that is from; what is assumed
-stands in `machine` and nowhere else.
+description and the headers of its weights, and `known` the table of models beside it. A formula says what it counts
+and where that is from; what is assumed stands in `machine` and nowhere else.
 """
 
 from finetune_trainer.sizing.architecture import Architecture, ArchitectureUnknown

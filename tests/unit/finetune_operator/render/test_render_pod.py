@@ -251,6 +251,8 @@ def test_the_pods_of_an_attempt_are_spread_over_nodes_where_there_are_enough(pod
     assert (constraint["topologyKey"], constraint["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
     assert "finetune.dev/attempt" in constraint["labelSelector"]["matchLabels"]
     assert "topologySpreadConstraints" not in pod()["spec"]
+    together = {"spec": {"topologySpreadConstraints": []}}
+    assert not pod(resources={"nodes": 2}, podTemplate=together)["spec"].get("topologySpreadConstraints")
 
 
 def test_what_is_not_said_is_not_rendered(pod: Build) -> None:

@@ -56,6 +56,16 @@ def test_a_job_says_nodes_and_gpus_itself(seed: str, capsys: pytest.CaptureFixtu
     assert said["total"] == max(parts["total"] for parts in said["moments"].values())
 
 
+def test_a_well_known_model_needs_no_description(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(TRAIN.format(model="Qwen/Qwen3-8B"))
+    assert main(["estimate", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == 8_190_735_360
+    path.write_text(TRAIN.format(model="somebody/Qwen3-8B"))
+    assert main(["estimate", str(path)]) != 0
+    assert "is no folder here, nor known by name; give the model's description" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("on", "taken", "turns"),
     [
