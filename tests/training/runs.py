@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from tests.tiny_model import make_rows, make_tiny_model, write_dataset
+from tests.training import forked
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS = 150  # 19 steps of 8 rows in an epoch, the last one of 6: an epoch's end is where splits usually differ
@@ -76,16 +77,19 @@ class Workspace:
         python: Path | str = sys.executable,
     ) -> subprocess.CompletedProcess[str]:
         """Run one configuration after the other on one rank, or one on several; `python` may be another stack's."""
-        launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port()}"]
-        command = [str(python), *(launcher if ranks > 1 else []), str(Path(__file__).parent / "rank.py")]
-        done = subprocess.run(
-            [*command, *map(str, configs)],
-            env={**os.environ, **self.environment(), **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        everything = {**os.environ, **self.environment(), **(environment or {})}
+        if environment is None and python == sys.executable and forked.suits(configs):
+            done = forked.run(configs, everything, ranks=ranks, port=free_port(), folder=self.folder / "printed")
+        else:
+            launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port()}"]
+            done = subprocess.run(
+                [python, *(launcher if ranks > 1 else []), Path(__file__).parent / "rank.py", *configs],
+                env=everything,
+                capture_output=True,
+                text=True,
+                timeout=forked.LIMIT,
+                check=False,
+            )
         assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done
 
