@@ -13,7 +13,7 @@ test: check                 ## everything that a change needs, the cluster tests
 	$(PARALLEL) -m "not slow and not cluster and not train"
 	$(PARALLEL) -m "train and not slow" --durations 20
 	$(RUN) -m tests.cluster.harness build
-	$(PYTEST) -m "cluster and not slow"
+	$(PYTEST) -m "cluster and not slow" --durations 15
 
 test-fast: check            ## without a cluster and without training: under four minutes
 	$(PARALLEL) -m "not slow and not cluster and not train"

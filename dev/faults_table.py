@@ -1,4 +1,4 @@
-"""`make faults`: docs/faults.md from what the tests of tests/cluster/test_faults.py measured.
+"""`make faults`: docs/faults.md from what tests/cluster/test_faults.py and test_prepare.py measured.
 
     python -m dev.faults_table          run every fault under every seed, and write the page
     python -m dev.faults_table --write  write the page from the results that are there
@@ -20,18 +20,21 @@ from dev.environment import ROOT
 
 VARIABLE = "FINETUNE_FAULT_RESULTS"
 PAGE = ROOT / "docs" / "faults.md"
+TESTS = "test_faults or hub_that_stops"
 LONGEST = 240
 """Characters of a message that are shown."""
 HEAD = """# Faults
 
 What breaks on purpose on the test cluster (two nodes, a rank on each, ZeRO-3 on gloo, 40 steps, a checkpoint each 5),
 what `status.attempts` said of it, and what it cost. Made by `make faults` from what `tests/cluster/test_faults.py`
-measured; the step at which it breaks is drawn from the seed, and status tells how far it came. Each test also asserts
-that at most one attempt lived at any time, that nothing was left over, that the next attempt went on from the last
-complete checkpoint, and that all 40 losses are those of the unbroken run within 1e-4.
+measured (a hub that stops: `test_prepare.py`); the step at which it breaks is drawn from the seed, and status tells
+how far it came. Each test also asserts that at most one attempt lived at any time, that nothing was left over, that
+the next attempt went on from the last complete checkpoint, and that all 40 losses are those of the unbroken run within
+1e-4.
 
 Steps lost: made by the first attempt and made again by the second. Seconds: from the fault to the creation of the next
-attempt's PyTorchJob, with a backoff of 1 s (the operator's default is 10 s).
+attempt's PyTorchJob, with a backoff of 1 s (the operator's default is 10 s); of the hub, from its return to the first
+attempt.
 
 | fault | seeds | reason | message | rank, node | counted | steps lost | seconds | losses differ by |
 |---|---|---|---|---|---|---|---|---|
@@ -54,7 +57,7 @@ def _row(results: Sequence[dict[str, Any]]) -> str:
     differ = [one["difference"] for one in results if "difference" in one]
     cells = (
         first["fault"],
-        ", ".join(f"{one['seed']} (step {one.get('step', '?')})" for one in results),
+        ", ".join(f"{one['seed']} (step {one['step']})" if one.get("step") else str(one["seed"]) for one in results),
         reasons,
         _short(str(first["message"])),
         ", ".join(filter(None, where)) or "-",
@@ -83,7 +86,7 @@ def main() -> int:
     folder = Path(os.environ.get(VARIABLE) or ROOT / "runs" / "faults")
     code = 0
     if "--write" not in sys.argv:
-        argv = [sys.executable, "-m", "pytest", "-m", "cluster", "tests/cluster/test_faults.py"]
+        argv = [sys.executable, "-m", "pytest", "-m", "cluster", "-k", TESTS, "tests/cluster"]
         code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
     results = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
     PAGE.write_text(page(results), encoding="utf-8")

@@ -193,11 +193,11 @@ def quiet_node(cluster: Cluster) -> str:
 
 
 def rather_on(node: str, template: dict[str, Any]) -> dict[str, Any]:
-    """A pod template that prefers a node, and takes another one where that does not answer."""
+    """A pod template that prefers a node for all pods, and takes another one where that does not answer."""
     wish = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     term = {"weight": 100, "preference": {"matchExpressions": [wish]}}
     affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}}
-    return {**template, "spec": {**template["spec"], "affinity": affinity}}
+    return {**template, "spec": {**template["spec"], "affinity": affinity, "topologySpreadConstraints": []}}
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -16,19 +16,16 @@ import pytest
 from tests.cluster import faults, jobs
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.session import Cluster
-from tests.cluster.trial import Trial
+from tests.cluster.trial import Trial, seeds
 
 from finetune_trainer import records
 
 pytestmark = pytest.mark.cluster
 
-SEEDS = 5
-
 
 def fault(name: str, *, in_ci: bool = False) -> pytest.MarkDecorator:
     """A row of docs/faults.md, tried under every seed; one of them in CI, for what is covered nowhere else."""
-    marks = [[] if in_ci and seed == 0 else [pytest.mark.slow] for seed in range(SEEDS)]
-    cases = [pytest.param((name, seed), marks=marks[seed], id=f"seed{seed}") for seed in range(SEEDS)]
+    cases = [pytest.param((name, seed), marks=marks, id=f"seed{seed}") for seed, marks in seeds(in_ci=in_ci)]
     return pytest.mark.parametrize("trial", cases, indirect=True)
 
 

@@ -115,6 +115,7 @@ def test_its_shape_trains_on_two_nodes_of_two_processes_as_one_process_does(
     wanted = shape(f"shape-{launcher}", launcher=launcher)
     job = jobs.submit(machine_cluster, namespace, wanted)
     job.until_step(1)
+    assert {pod["spec"]["nodeName"] for pod in job.pods().values()} == {"node1", "node2"}
     hosts = [f"shape-{launcher}-1-{pod} slots=2" for pod in ("master-0", "worker-0")]
     assert _file(job, "/job/hostfile").splitlines() == hosts
     assert launcher in _command(job)
@@ -125,7 +126,6 @@ def test_its_shape_trains_on_two_nodes_of_two_processes_as_one_process_does(
     assert learned == pytest.approx(one_process, abs=1e-4)
     assert min(learned.values()) < 0.8 * learned[1]
     assert (found / "model.safetensors").exists()
-    assert {pod["spec"]["nodeName"] for pod in job.pods().values()} == {"node1", "node2"}
 
 
 ROWS = 96

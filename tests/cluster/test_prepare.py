@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cluster import jobs
+from tests.cluster import jobs, trial
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.session import Cluster, SharedFolder
 from tests.unit.finetune_trainer.fetch.serving import COMMIT, Hub, say
@@ -44,11 +46,15 @@ def fetching(name: str, hub: Hub, **storage: Any) -> dict[str, Any]:
     return wanted
 
 
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=marks, id=f"seed{seed}") for seed, marks in trial.seeds(in_ci=True)]
+)
 def test_a_hub_that_stops_in_the_middle_is_gone_on_with(
-    machine_cluster: Cluster, namespace: str, shared: SharedFolder, models: SharedFolder, hub: Hub
+    machine_cluster: Cluster, namespace: str, shared: SharedFolder, models: SharedFolder, hub: Hub, *, seed: int
 ) -> None:
-    answer = hub.cdn.route
-    hub.cdn.cuts[WEIGHTS] = [len(hub.files[WEIGHTS]) // 2]
+    answer, size = hub.cdn.route, len(hub.files[WEIGHTS])
+    row = {"fault": "a hub stops in the middle of a download", "seed": seed, "lost": 0}
+    hub.cdn.cuts[WEIGHTS] = [random.Random(f"hub, {seed}").randrange(size // 10, size)]
     hub.cdn.route = lambda server, asked: (
         answer(server, asked) if len(server.of(WEIGHTS)) <= 1 else say(503, {"error": "away"})
     )
@@ -57,17 +63,22 @@ def test_a_hub_that_stops_in_the_middle_is_gone_on_with(
     assert job.status["state"] == "Preparing"
     assert (job.condition("Ready")["status"], job.condition("Prepared")["status"]) == ("True", "False")
     assert machine_cluster.list("pytorchjobs", namespace) == []
-    hub.cdn.route = answer
+    hub.cdn.route, back = answer, time.time()
+    told = {"reason": job.condition("Prepared")["reason"], "message": job.status["message"]}
+    row |= {**told, "rank": None, "node": None, "counted": False}
+    job.until("an attempt", lambda status: status.get("attempt") == 1)
+    row["seconds"] = round(time.time() - back, 1)
     job.until_state("Succeeded")
     folder = models.path / "hf" / "org" / "tiny" / COMMIT
     assert (folder / WEIGHTS).read_bytes() == hub.files[WEIGHTS]
     assert job.status["preparation"]["model"] == f"/models/hf/org/tiny/{COMMIT}"
     assert hub.cdn.of(WEIGHTS)[-1].range is not None, "it went on where the hub had stopped"
     assert len(jobs.losses(jobs.output(shared.path, job))) == 5
-    told = machine_cluster.kubectl("-n", namespace, "get", "ftj,job,pods,configmaps,pytorchjobs,events", "-o", "yaml")
+    seen = machine_cluster.kubectl("-n", namespace, "get", "ftj,job,pods,configmaps,pytorchjobs,events", "-o", "yaml")
     logs = "".join(path.read_text(errors="replace") for path in machine_cluster.logs.rglob("*.log"))
-    assert SECRET not in told
+    assert SECRET not in seen
     assert SECRET not in logs
+    trial.keep(row)
 
 
 def test_a_wrong_token_is_told_and_takes_no_node(

@@ -22,6 +22,7 @@ from .watcher import Watcher
 
 RESULTS = "FINETUNE_FAULT_RESULTS"
 """Variable that names a folder for what was measured; docs/faults.md is made of it."""
+SEEDS = 5
 FIRST, LAST = 6, 28
 """Steps between which a job of 40 steps is broken: after the first checkpoint, before 70 % of the run."""
 
@@ -41,7 +42,7 @@ class Trial:
         self, cluster: Cluster, namespace: str, folder: Path, *, fault: str, seed: int, unbroken: Mapping[int, float]
     ) -> None:
         self.cluster, self.namespace, self.folder = cluster, namespace, folder
-        self.fault, self.seed, self.unbroken = fault, seed, unbroken
+        self.unbroken = unbroken
         self.draw = random.Random(f"{fault}, {seed}")
         self.step = self.draw.randint(FIRST, LAST)
         self.watcher = Watcher(cluster, namespace)
@@ -124,7 +125,7 @@ class Trial:
         assert found == pytest.approx(self.unbroken, abs=1e-4)
         self.is_alone(attempt=self.job.status["attempt"])
         self.row["difference"] = max(abs(found[step] - self.unbroken[step]) for step in found)
-        self.keep()
+        keep(self.row)
 
     def fails(self) -> dict[str, Any]:
         """The job ends for good, with its checkpoint kept and nothing that runs."""
@@ -133,7 +134,7 @@ class Trial:
         assert self.marked(), "its checkpoints are kept"
         self.cluster.wait("its pods to end", lambda: not self._running() or None)
         self.is_alone(attempt=1)
-        self.keep()
+        keep(self.row)
         return status
 
     def goes_on_anew(self, **spec: Any) -> None:
@@ -157,13 +158,6 @@ class Trial:
 
         self.cluster.wait("nothing of older attempts to be left", lambda: not strays() or None)
 
-    def keep(self) -> None:
-        """Write down what was measured, where somebody wants it."""
-        if folder := os.environ.get(RESULTS):
-            name = f"{re.sub('[^a-z0-9]+', '-', self.fault)}-{self.seed}.json"
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / name).write_text(json.dumps(self.row, indent=1) + "\n", encoding="utf-8")
-
     def marked(self) -> list[records.CheckpointMark]:
         """Of the checkpoints that are complete."""
         found = self.output.glob(f"checkpoint-*/{records.CHECKPOINT_MARK}")
@@ -180,6 +174,19 @@ class Trial:
 
     def _running(self) -> list[str]:
         return [name for name, pod in self.job.pods().items() if pod["status"]["phase"] == "Running"]
+
+
+def keep(row: Mapping[str, Any]) -> None:
+    """Write down what was measured, where somebody wants it."""
+    if folder := os.environ.get(RESULTS):
+        name = f"{re.sub('[^a-z0-9]+', '-', row['fault'])}-{row['seed']}.json"
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / name).write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+
+
+def seeds(*, in_ci: bool) -> list[tuple[int, list[pytest.MarkDecorator]]]:
+    """Every seed and its marks; one of them in CI, for what is covered nowhere else."""
+    return [(seed, [] if in_ci and seed == 0 else [pytest.mark.slow]) for seed in range(SEEDS)]
 
 
 def _over(status: Mapping[str, Any]) -> bool:
