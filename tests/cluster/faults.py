@@ -30,7 +30,8 @@ while True:
 """
 _POISON = "~"
 _SPARE = 64 << 20
-_JOIN_AND_RUN = 'echo $$ > "$0"/cgroup.procs && exec "$@"'
+_JOIN_AND_RUN = 'echo $$ > "$0"/cgroup.procs && echo 999 > /proc/self/oom_score_adj && exec "$@"'
+"""Once the victim is dead, and until it is stopped, this one is the next: never the victim's launcher."""
 
 
 def processes(job: Job, pod: str) -> list[psutil.Process]:

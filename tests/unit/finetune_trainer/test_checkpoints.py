@@ -1,4 +1,5 @@
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,17 @@ def test_an_attempt_clears_what_its_own_job_left_half_written_and_nothing_else(t
     assert [one.step for one in checkpoints.found(tmp_path)] == [4, 5, 6]
     assert not (tmp_path / "checkpoint-6" / records.CHECKPOINT_OPENED).exists()
     assert not (tmp_path / ".finetune" / "removed").exists(), "what a rotation was removing when it was killed"
+
+
+def test_two_attempts_may_delete_the_same_at_the_same_time(tmp_path: Path) -> None:
+    old, new = keeper(context(tmp_path, attempt=1)), keeper(context(tmp_path, attempt=2))
+    removed = tmp_path / ".finetune" / "removed"
+    for number in range(500):
+        (removed / f"checkpoint-{number}").mkdir(parents=True)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda one: one.delete(), [old, new]))
+    old.delete()
+    assert not removed.exists()
 
 
 def test_an_attempt_that_lost_the_volume_commits_nothing(tmp_path: Path) -> None:

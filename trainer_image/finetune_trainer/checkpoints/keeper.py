@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from finetune_trainer import atomic, records
 from finetune_trainer.checkpoints.find import found, torn
@@ -101,8 +104,7 @@ class Keeper:
 
     def delete(self) -> None:
         """Delete what has been let go. One rank calls it, in its own time: gigabytes take seconds."""
-        if self._removed.exists():
-            shutil.rmtree(self._removed)
+        shutil.rmtree(self._removed, onerror=_unless_shared)
 
     def folder(self, step: int) -> Path:
         """Where the checkpoint of a step lies."""
@@ -154,3 +156,12 @@ class Keeper:
             raise Fenced(
                 f"attempt {self.context.attempt} no longer owns {self.context.output_dir}: another attempt has started"
             )
+
+
+def _unless_shared(
+    _call: Callable[..., object], _path: str, found: tuple[type[BaseException], BaseException, TracebackType]
+) -> None:
+    """An old attempt's rank may be deleting the same, or putting something there, while the next one clears."""
+    error = found[1]
+    if not isinstance(error, OSError) or error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+        raise error
