@@ -40,7 +40,7 @@ def test_the_example_of_two_nodes_trains_as_it_does_without_a_cluster(
     print(json.dumps(status, indent=1))
     found = jobs.output(runs.path, job, manifest["spec"]["training"])
     learned = jobs.losses(found)
-    assert len(learned) == 12
+    assert len(learned) == 8
     assert sum(list(learned.values())[-4:]) < 0.95 * sum(list(learned.values())[:4])
     assert learned == pytest.approx(local_run.losses_of(manifest, inputs, tmp_path), abs=1e-4)
     question, base = "Who are you?", inputs["models"] / "SmolLM2-135M-Instruct"
