@@ -62,6 +62,7 @@ class Trial:
     def begin(self, **spec: Any) -> Job:
         """Start a job of two nodes, and return when it is at the step at which to break it."""
         self.submit(**spec)
+        self.job.until("an attempt", lambda status: "attempt" in status)
         self.until_step(self.step)
         return self.job
 
