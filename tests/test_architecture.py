@@ -114,8 +114,8 @@ ROOMS = {
     "trainer.trackers": "swanlab transformers trainer.atomic trainer.config trainer.context trainer.failures",
     "trainer.profilers": "torch transformers trainer.config trainer.failures",
     "trainer.export": "accelerate bitsandbytes datasets huggingface_hub peft safetensors torch transformers"
-    " trainer.atomic trainer.config trainer.failures trainer.model trainer.quiet trainer.saved_template"
-    " trainer.template",
+    " trainer.atomic trainer.config trainer.failures trainer.model trainer.quiet trainer.records"
+    " trainer.saved_template trainer.supervise trainer.template",
     "trainer.__main__": "trainer.cli",
 }
 

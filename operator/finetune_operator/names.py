@@ -27,6 +27,8 @@ ROLE_TRAIN = "train"
 """The PyTorchJob and its pods."""
 ROLE_PREPARE = "prepare"
 """The Job that prepares, its pods and its ConfigMap."""
+ROLE_EXPORT = "export"
+"""The Job that exports, and its pods."""
 ANNOTATION_JOB = f"{GROUP}/job"
 """On every child: the FineTuneJob's full name (a label's value is limited to 63 characters)."""
 ANNOTATION_SPEC_HASH = f"{GROUP}/spec-hash"
@@ -68,6 +70,7 @@ ADMITTED = "Admitted"
 PODS_READY = "PodsReady"
 TRAINING = "Training"
 CHECKPOINT_AVAILABLE = "CheckpointAvailable"
+EXPORTED = "Exported"
 SUSPENDED = "Suspended"
 SUCCEEDED = "Succeeded"
 
@@ -109,6 +112,11 @@ def config_name(job: str) -> str:
 def prepare_name(job: str) -> str:
     """The Job that prepares, and its ConfigMap."""
     return f"{base_name(job)}-prepare"
+
+
+def export_name(job: str) -> str:
+    """The Job that exports."""
+    return f"{base_name(job)}-export"
 
 
 def attempt_name(job: str, attempt: int) -> str:

@@ -81,6 +81,8 @@ def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:
     """The children of what this pass starts."""
     if planned.prepare is not None:
         return render.preparation(planned.prepare)
+    if planned.export is not None:
+        return render.exportation(planned.export)
     return render.children(planned.run) if planned.run is not None else ()
 
 

@@ -44,4 +44,7 @@ def test_the_example_of_two_nodes_trains_as_it_does_without_a_cluster(
     assert sum(list(learned.values())[-4:]) < 0.95 * sum(list(learned.values())[:4])
     assert learned == pytest.approx(local_run.losses_of(manifest, inputs, tmp_path), abs=1e-4)
     question, base = "Who are you?", inputs["models"] / "SmolLM2-135M-Instruct"
-    assert local_run.answer(base, question, adapter=found) != local_run.answer(base, question)
+    before = local_run.answer(base, question)
+    assert local_run.answer(base, question, adapter=found) != before
+    assert status["exportedModel"].endswith(f"{manifest['spec']['training']['output_dir']}/merged")
+    assert local_run.answer(found / "merged", question) != before

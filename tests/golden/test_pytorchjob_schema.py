@@ -53,6 +53,10 @@ def _closed(schema: Any) -> Any:
     return closed
 
 
+def _pytorchjob(example: Path) -> dict[str, Any]:
+    return next(one for one in children(example) if one["kind"] == "PyTorchJob")
+
+
 def _pod_lists(schema: dict[str, Any]) -> dict[str, list[str]]:
     """Every list of named things in the pods' template -> the fields that name its items."""
     found: dict[str, list[str]] = {}
@@ -65,12 +69,12 @@ def _pod_lists(schema: dict[str, Any]) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_pytorchjob_fits_the_training_operators_schema(example: Path) -> None:
-    pytorchjob = children(example)[-1]
+    pytorchjob = _pytorchjob(example)
     jsonschema.validate(pytorchjob, _closed(_schema()))
 
 
 def test_the_closed_schema_refuses_a_field_that_the_api_server_would_drop() -> None:
-    pytorchjob = children(EXAMPLES[0])[-1]
+    pytorchjob = _pytorchjob(EXAMPLES[0])
     pytorchjob["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["resartPolicy"] = "Never"
     with pytest.raises(jsonschema.ValidationError, match="resartPolicy"):
         jsonschema.validate(pytorchjob, _closed(_schema()))

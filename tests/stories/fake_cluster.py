@@ -15,7 +15,7 @@ from finetune_operator import names
 from finetune_operator.cluster import ClusterError, Speaker
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
-from finetune_trainer.records import EXIT_AGAIN, EXIT_LASTING, Outcome, Preparation
+from finetune_trainer.records import EXIT_AGAIN, EXIT_LASTING, Outcome, Report
 
 Raw = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -186,7 +186,7 @@ class FakeCluster:
         """Now, as Kubernetes writes it."""
         return _text(self.now)
 
-    def end_preparation(self, found: Preparation, name: str = "demo-prepare") -> None:
+    def end_job(self, found: Report, name: str) -> None:
         """The Job's pod ends, and with it the Job, unless another pod may do better."""
         job = self.objects["Job", "default", name]
         pod = f"{name}-{next(self._numbers)}"

@@ -31,7 +31,7 @@ def ends(result: str = "succeeded", reason: str = "Prepared", **more: Any) -> Ch
     found = Preparation(result="succeeded" if result == "succeeded" else "failed", reason=reason, **values)
 
     def change(world: FakeCluster) -> None:
-        world.end_preparation(found)
+        world.end_job(found, "demo-prepare")
 
     return change
 

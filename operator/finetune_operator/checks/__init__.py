@@ -18,7 +18,7 @@ __all__ = ["CHECKS", "Check", "check"]
 Check = Callable[[FineTuneJob, Observed, Settings], Iterable[Violation]]
 
 CHECKS: tuple[Check, ...] = (
-    support.not_supported_yet,  # no field is ignored
+    support.adapter_to_merge,
     support.datasets_alike,
     support.template_known,  # the trainer would refuse it after the model is fetched
     support.launcher_fits,  # the deepspeed launcher starts DeepSpeed's ranks only

@@ -10,10 +10,20 @@ from finetune_operator.spec import FineTuneJob, Violation, nearest
 from finetune_trainer.template import registry
 
 
-def not_supported_yet(job: FineTuneJob, _observed: Observed, _settings: Settings) -> Iterable[Violation]:
-    """Fields of the manifest whose effect isn't built."""
-    if job.spec.export and job.spec.export.merge:
-        yield Violation(path="spec.export.merge", message="is not supported yet; leave it out")
+def adapter_to_merge(job: FineTuneJob, _observed: Observed, _settings: Settings) -> Iterable[Violation]:
+    """There will be an adapter, and it will still be there when the ranks' pods are gone."""
+    if job.spec.export is None or not job.spec.export.merge:
+        return
+    kind = job.training.finetuning.finetuning_type
+    if kind not in {"lora", "oft"}:
+        message = f"has nothing to merge: finetuning_type {kind} writes a whole model into output_dir; leave it out"
+        yield Violation(path="spec.export.merge", message=message)
+    elif not job.training.training.do_train:
+        message = "has nothing to merge: without do_train: true no adapter is trained; leave it out"
+        yield Violation(path="spec.export.merge", message=message)
+    if job.spec.storage.output is None:
+        message = "needs spec.storage.output.claimName: without a claim the adapter goes with the ranks' pods"
+        yield Violation(path="spec.export.merge", message=message)
 
 
 def datasets_alike(job: FineTuneJob, _observed: Observed, _settings: Settings) -> Iterable[Violation]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from finetune_operator import plan, render
 from finetune_operator.cli import door, manifest
 from finetune_operator.cli.verb import Verb
+from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob
 from finetune_trainer import deepspeed
@@ -36,10 +37,11 @@ def _run(arguments: Namespace) -> int:
 
 
 def manifests(job: FineTuneJob, attempt: int, settings: Settings) -> tuple[render.Manifest, ...]:
-    """Of the preparation, if there is one, and of the attempt."""
+    """Of the preparation, if there is one, of the attempt, and of the export, if there is one."""
     prepares = plan.prepare_plan(job, settings)
     first = render.preparation(prepares) if prepares is not None else ()
-    return (*first, *render.children(plan.run_plan(job, attempt, settings, prepared=plan.assumed(job))))
+    last = render.exportation(plan.export_plan(job, Observed(), settings)) if plan.is_exported(job) else ()
+    return (*first, *render.children(plan.run_plan(job, attempt, settings, prepared=plan.assumed(job))), *last)
 
 
 def _autos(job: FineTuneJob) -> Iterator[str]:

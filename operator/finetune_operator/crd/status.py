@@ -135,6 +135,9 @@ class Status(Part):
     attempts: tuple[Attempt, ...] = Field(default=(), max_length=1000, description="Attempts that have ended.")
     pods: tuple[Pod, ...] = Field(default=(), max_length=1024, description="Pods of the running attempt.")
     preparation: Preparation | None = Field(default=None, description="What was found before GPUs were taken.")
+    exported_model: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, description="Folder of the merged model, beside the adapter."
+    )
     progress: Progress | None = Field(default=None, description="How far the running attempt is.")
     start_time: Time | None = Field(default=None, description="When the operator accepted the job.")
     admitted_time: Time | None = Field(default=None, description="First admission; the deadline counts from here.")

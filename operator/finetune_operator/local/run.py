@@ -9,16 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from finetune_operator import plan, render
-from finetune_operator.local import environment, preparing, processes
+from finetune_operator.local import environment, processes, side_job
 from finetune_operator.local.display import Display
 from finetune_operator.local.folders import Folders
 from finetune_operator.local.interrupts import Interrupts
-from finetune_operator.local.preparing import Preparing
 from finetune_operator.local.processes import POLL_SECONDS, PROGRAM, Attempt
+from finetune_operator.local.side_job import SideProcess
 from finetune_operator.observe import Frozen, Observed
 from finetune_operator.plan import Plan, PreparePlan, RunPlan, State
 from finetune_operator.settings import Settings
 from finetune_operator.spec import AttemptRecord, FineTuneJob, Recorded
+from finetune_trainer.records import Exported, Preparation
 
 STOPPED = 130
 """Exit code of a run that was asked to stop, as a shell gives it for Ctrl-C."""
@@ -60,7 +61,8 @@ class _Loop:
     request: LocalRun
     display: Display
     interrupts: Interrupts
-    prepares: Preparing | None = None
+    prepares: SideProcess[Preparation] | None = None
+    exports: SideProcess[Exported] | None = None
     attempt: Attempt | None = None
     frozen: Frozen | None = None
     records: tuple[AttemptRecord, ...] = ()
@@ -71,17 +73,21 @@ class _Loop:
         try:
             while (planned := self._pass()).requeue_after is not None or self._is_busy(planned):
                 time.sleep(POLL_SECONDS)
+                if self.exports is not None and self.interrupts.asked():
+                    self.display.say("stopped; what was trained is complete, and not exported")
+                    return STOPPED
         finally:
             if self.attempt is not None:
                 self.attempt.kill()
-            if self.prepares is not None:
-                self.prepares.stop()
-        if not self.records:
+            for process in (self.prepares, self.exports):
+                if process is not None:
+                    process.stop()
+        if planned.reason or not self.records:
             self.display.say(planned.message)
         return {State.SUCCEEDED: 0, State.SUSPENDED: STOPPED}.get(planned.state, 1)
 
     def _is_busy(self, planned: Plan) -> bool:
-        return self.attempt is not None or planned.state == State.PREPARING
+        return self.attempt is not None or planned.state in {State.PREPARING, State.EXPORTING}
 
     def _pass(self) -> Plan:
         now = datetime.now(UTC)
@@ -93,6 +99,8 @@ class _Loop:
             self._prepare(planned.prepare)
         elif planned.run is not None:
             self._start(planned.run)
+        elif planned.export is not None:
+            self._export()
         elif planned.state == State.PREPARING and self.prepares is not None:
             self.display.show(self.prepares.progress())
         elif self.attempt is not None:
@@ -109,8 +117,9 @@ class _Loop:
 
     def _observed(self) -> Observed:
         if self.attempt is None:
-            seen = self.prepares.observe() if self.prepares is not None else None
-            return Observed(frozen=self.frozen, prepare=seen)
+            prepares = self.prepares.observe() if self.prepares is not None else None
+            exports = self.exports.observe() if self.exports is not None else None
+            return Observed(frozen=self.frozen, prepare=prepares, export=exports)
         return Observed(attempts=(self.attempt.observe(),), frozen=self.frozen, progress=self.attempt.progress())
 
     def _prepare(self, planned: PreparePlan) -> None:
@@ -121,8 +130,17 @@ class _Loop:
         files, job = render.preparation(here)
         folders.mount(here.run.mounts)
         folders.write([files])
-        self.prepares = preparing.start(job, planned.hash, folders.root / "prepare", request.program)
+        folder = folders.root / "prepare"
+        self.prepares = side_job.start(job, folder, Preparation, request.program, told=planned.hash)
         self.display.say(f"preparing the model and the data; log: {self.prepares.log}")
+
+    def _export(self) -> None:
+        """As in a cluster, but for the paths; the last attempt's files are still there."""
+        request, folders = self.request, self.request.folders
+        here = plan.export_plan(request.job, self._observed(), request.settings, folders.paths)
+        (job,) = render.exportation(here)
+        self.exports = side_job.start(job, folders.root / "export", Exported, request.program)
+        self.display.say(f"merging the adapter into the model; log: {self.exports.log}")
 
     def _start(self, planned: RunPlan) -> None:
         """The same plan with this machine's paths; nothing queues here."""

@@ -9,10 +9,11 @@ from finetune_operator.observe.types import (
     Observed,
     ObservedAttempt,
     ObservedClaim,
+    ObservedJob,
     ObservedPod,
-    ObservedPrepare,
     Posted,
     RawChildren,
+    Told,
 )
 
 __all__ = [
@@ -20,9 +21,10 @@ __all__ = [
     "Observed",
     "ObservedAttempt",
     "ObservedClaim",
+    "ObservedJob",
     "ObservedPod",
-    "ObservedPrepare",
     "Posted",
     "RawChildren",
+    "Told",
     "of",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune_operator import names
-from finetune_operator.observe import prepare
+from finetune_operator.observe import side_job
 from finetune_operator.observe.pods import node_rank, pod, timestamp
 from finetune_operator.observe.types import (
     Frozen,
@@ -17,6 +17,7 @@ from finetune_operator.observe.types import (
     Posted,
     RawChildren,
 )
+from finetune_trainer.records import Exported, Preparation
 
 Raw = dict[str, Any]
 Child = tuple[str, Raw]
@@ -32,7 +33,8 @@ def of(children: RawChildren, *, uid: str, posted: Posted | None = None) -> Obse
     newest = attempts[-1].number if attempts else 0
     return Observed(
         attempts=attempts,
-        prepare=prepare.of(ours),
+        prepare=side_job.of(ours, role=names.ROLE_PREPARE, record=Preparation),
+        export=side_job.of(ours, role=names.ROLE_EXPORT, record=Exported),
         frozen=_frozen(ours),
         claims={name: _claim(name, raw) for name, raw in children.claims.items()},
         progress=posted.progress if posted and (posted.job_uid, posted.attempt) == (uid, newest) else None,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from finetune_trainer.records import Outcome, Preparation, Progress
+from finetune_trainer.records import Exported, Outcome, Preparation, Progress, Report
+
+Told = TypeVar("Told", bound=Report)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,17 +84,17 @@ class ObservedAttempt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ObservedPrepare:
-    """The Job that prepares, and what its newest pod says."""
+class ObservedJob(Generic[Told]):
+    """The Job that prepares or exports, and what its newest pod says."""
 
     name: str
-    hash: str
+    hash: str = ""
     """Of what it was told: `names.ANNOTATION_PREPARES`."""
     deleting: bool = False
     phase: Literal["Active", "Complete", "Failed"] = "Active"
     message: str = ""
     """The Job's own, where it failed."""
-    found: Preparation | None = None
+    found: Told | None = None
     """What a pod left: of the one that succeeded, else the newest failure's."""
     waiting: str | None = None
     """Why its pod does not start yet."""
@@ -128,7 +130,8 @@ class Observed:
 
     attempts: tuple[ObservedAttempt, ...] = ()
     """By number, rising."""
-    prepare: ObservedPrepare | None = None
+    prepare: ObservedJob[Preparation] | None = None
+    export: ObservedJob[Exported] | None = None
     frozen: Frozen | None = None
     claims: dict[str, ObservedClaim] = field(default_factory=dict)
     progress: Progress | None = None

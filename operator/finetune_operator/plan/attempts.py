@@ -6,14 +6,17 @@ record, deletes. A crash in between neither loses an attempt nor counts it twice
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from finetune_operator.observe import Observed, ObservedAttempt, ObservedPod
+from finetune_operator.plan import export
+from finetune_operator.plan.export import Exporting
 from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
-from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, Refused, stage, unfinished
+from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, stage, unfinished
 from finetune_operator.plan.run import RunPlan, run_plan
+from finetune_operator.plan.side_job import Refused, SideJobPlan
 from finetune_operator.settings import Settings
 from finetune_operator.spec import AttemptRecord, FineTuneJob
 
@@ -31,6 +34,7 @@ class State(StrEnum):
     RUNNING = "Running"
     RESTARTING = "Restarting"
     SUSPENDED = "Suspended"
+    EXPORTING = "Exporting"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
@@ -47,8 +51,10 @@ class Plan:
     """To be rendered and applied."""
     run: RunPlan | None = None
     """The same."""
+    export: SideJobPlan | None = None
+    """The same."""
     reason: str = ""
-    """Why the job failed without an attempt."""
+    """Why the job failed, where that was no attempt's fault."""
     record: AttemptRecord | None = None
     """To be written to status.attempts in this pass."""
     obsolete: tuple[tuple[str, str], ...] = ()
@@ -69,7 +75,7 @@ def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime
         return _watch(job, live, observed, settings, now)
     last = records[-1] if records else None
     if last is not None and _is_final(job, last):
-        return _finished(job, last, observed)
+        return _finished(job, last, observed, settings)
     if any(_leftovers(attempt, settings, now) for attempt in observed.attempts):
         return _clear(job, last, observed, settings, now)
     return _start(job, last, observed, settings, now)
@@ -102,22 +108,37 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
     )
 
 
-def _finished(job: FineTuneJob, last: AttemptRecord, observed: Observed) -> Plan:
-    """Nothing is started any more; pods are cleared as runPolicy.cleanPods says, and GPUs never stay taken."""
-    state = State.SUCCEEDED if last.reason == "Succeeded" else State.FAILED
+def _finished(job: FineTuneJob, last: AttemptRecord, observed: Observed, settings: Settings) -> Plan:
+    """No attempt starts any more; pods are cleared as runPolicy.cleanPods says, and GPUs never stay taken."""
+    is_trained = last.reason == "Succeeded"
+    ended = Plan(
+        state=State.SUCCEEDED if is_trained else State.FAILED,
+        message=last.message,
+        attempt=last.number,
+        obsolete=_over(job, last, observed),
+        admitted=job.recorded.admitted,
+    )
+    return _exported(ended, export.stage(job, observed, settings)) if is_trained else ended
+
+
+def _exported(trained: Plan, stands: export.Stage) -> Plan:
+    """What becomes of a trained job that is to be exported."""
+    if isinstance(stands, Exporting):
+        return replace(trained, state=State.EXPORTING, message=stands.message, export=stands.start)
+    if isinstance(stands, Refused):
+        return replace(trained, state=State.FAILED, message=stands.message, reason=stands.reason)
+    return trained
+
+
+def _over(job: FineTuneJob, last: AttemptRecord, observed: Observed) -> tuple[tuple[str, str], ...]:
+    """What goes when no attempt starts any more."""
     obsolete: list[tuple[str, str]] = []
     for attempt in observed.attempts:
         holds_nodes = attempt.phase not in {"Succeeded", "Failed"}
         is_older = attempt.number != last.number
         if is_older or holds_nodes or job.spec.run_policy.clean_pods == "All":
             obsolete += _deletable(attempt)
-    return Plan(
-        state=state,
-        message=last.message,
-        attempt=last.number,
-        obsolete=tuple(obsolete),
-        admitted=job.recorded.admitted,
-    )
+    return tuple(obsolete)
 
 
 def _clear(
@@ -229,7 +250,7 @@ def _is_final(job: FineTuneJob, last: AttemptRecord) -> bool:
 def _state_after(job: FineTuneJob, record: AttemptRecord) -> State:
     """The state that a fresh record leads to."""
     if record.reason == "Succeeded":
-        return State.SUCCEEDED
+        return State.EXPORTING if export.is_exported(job) else State.SUCCEEDED
     if record.reason == "Suspended":
         return State.SUSPENDED
     failures = sum(known.counted for known in job.recorded.attempts) + record.counted

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from finetune_operator import names
 from finetune_operator.network_profiles import NetworkProfile
-from finetune_operator.observe import Observed, ObservedPrepare
+from finetune_operator.observe import Observed, ObservedJob
 from finetune_operator.plan.run import PODS, Paths, RunPlan, run_plan
+from finetune_operator.plan.side_job import Refused, SideJobPlan, failed, waiting
 from finetune_operator.plan.source import fetched_folder, source_of
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob
@@ -18,16 +19,13 @@ from finetune_trainer.records import Preparation, PrepareSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PreparePlan:
-    """A preparation, ready to be rendered."""
+class PreparePlan(SideJobPlan):
+    """A preparation; its run has the files that the ranks will get."""
 
-    run: RunPlan
-    """The files that the ranks will get, and where they lie; attempt 0."""
     wanted: PrepareSpec
     """prepare.json."""
     hash: str
     """Of all that it is told: with another one it is done again."""
-    retries: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,14 +45,6 @@ class Preparing:
     obsolete: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refused:
-    """Attempt 1 will not start: the preparation failed, or found that the job does not fit."""
-
-    reason: str
-    message: str
-
-
 Stage = Ready | Preparing | Refused
 
 
@@ -71,9 +61,9 @@ def stage(job: FineTuneJob, observed: Observed, settings: Settings) -> Stage:
             message="the job was changed: it is prepared anew", obsolete=() if seen.deleting else _of(seen)
         )
     if seen.phase == "Active":
-        return Preparing(message=_waiting(seen))
+        return Preparing(message=waiting(seen, "the preparation"))
     if seen.phase == "Failed" or seen.found is None:
-        return _failed(seen)
+        return failed(seen, "PrepareFailed")
     return _verdict(job, seen.found)
 
 
@@ -85,7 +75,14 @@ def prepare_plan(job: FineTuneJob, settings: Settings, paths: Paths = PODS) -> P
     name = names.prepare_name(job.name)
     run = run_plan(job, 0, settings, paths=paths)
     run = dataclasses.replace(run, name=name, config_name=name, network=NetworkProfile(), suspended=False)
-    return PreparePlan(run=run, wanted=wanted, hash=_hash(run, wanted), retries=settings.prepare_retries)
+    return PreparePlan(
+        name=name,
+        run=run,
+        said=job.spec.prepare,
+        retries=settings.prepare_retries,
+        wanted=wanted,
+        hash=_hash(run, wanted),
+    )
 
 
 def wishes(job: FineTuneJob, paths: Paths = PODS) -> PrepareSpec | None:
@@ -129,25 +126,9 @@ def _hash(run: RunPlan, wanted: PrepareSpec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _of(seen: ObservedPrepare) -> tuple[tuple[str, str], ...]:
+def _of(seen: ObservedJob[Preparation]) -> tuple[tuple[str, str], ...]:
     """The Job, then the ConfigMap, which can't be changed."""
     return (("Job", seen.name), ("ConfigMap", seen.name))
-
-
-def _waiting(seen: ObservedPrepare) -> str:
-    if seen.waiting is not None:
-        return f"the preparation waits: {seen.waiting}"
-    if seen.found is not None and seen.retries:
-        return f"the preparation is tried again, after {seen.retries} failures: {seen.found.message}"
-    return ""
-
-
-def _failed(seen: ObservedPrepare) -> Refused:
-    again = f"when that is mended, `kubectl delete job {seen.name}` has it tried again"
-    if seen.found is not None and seen.found.result == "failed":
-        return Refused(reason=seen.found.reason, message=f"{seen.found.message}; {again}")
-    why = seen.message or "its pod left no word"
-    return Refused(reason="PrepareFailed", message=f"Job {seen.name}: {why}; {again}")
 
 
 def _verdict(job: FineTuneJob, found: Preparation) -> Stage:

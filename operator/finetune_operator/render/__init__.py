@@ -1,16 +1,16 @@
-"""Pure: RunPlan and PreparePlan -> manifests, in the order in which they are applied.
+"""Pure: RunPlan, PreparePlan and SideJobPlan -> manifests, in the order in which they are applied.
 
 Law: the only room that writes `apiVersion` or a container. It decides nothing, knows nothing of the cluster, and puts
 no secret's value anywhere: secrets are named, and the kubelet looks them up.
 """
 
-from finetune_operator.plan import PreparePlan, RunPlan
-from finetune_operator.render import configmap, prepare, pytorchjob
+from finetune_operator.plan import PreparePlan, RunPlan, SideJobPlan
+from finetune_operator.render import configmap, export, prepare, pytorchjob
 from finetune_operator.render.metadata import Manifest
 from finetune_operator.render.overlay import OverlayInvalid
 from finetune_operator.render.text import documents
 
-__all__ = ["Manifest", "OverlayInvalid", "children", "documents", "preparation"]
+__all__ = ["Manifest", "OverlayInvalid", "children", "documents", "exportation", "preparation"]
 
 
 def children(plan: RunPlan) -> tuple[Manifest, ...]:
@@ -30,3 +30,12 @@ def preparation(plan: PreparePlan) -> tuple[Manifest, ...]:
         OverlayInvalid: spec.podTemplate can't be merged into the pod's template.
     """
     return (prepare.files(plan), prepare.job(plan))
+
+
+def exportation(plan: SideJobPlan) -> tuple[Manifest, ...]:
+    """What comes after the last attempt: the Job.
+
+    Raises:
+        OverlayInvalid: spec.podTemplate can't be merged into the pod's template.
+    """
+    return (export.job(plan),)

@@ -172,8 +172,8 @@ class RunPolicy(Part):
     )
 
 
-class Prepare(Part):
-    """The Job that fetches the model, tokenises the data and tells the size, before GPUs are taken."""
+class SideJob(Part):
+    """A Job of one pod without a GPU."""
 
     cpu: Quantity | None = Field(default=None, description="CPUs that it asks for; it may use more.")
     memory: Quantity | None = Field(default=None, description="Memory that it asks for; it may use more.")
@@ -182,10 +182,17 @@ class Prepare(Part):
     )
 
 
-class Export(Part):
-    """What to make of the trained model."""
+class Prepare(SideJob):
+    """The Job that fetches the model, tokenises the data and tells the size, before GPUs are taken."""
 
-    merge: Flag = Field(default=False, description="Merge the adapter into the base model. Not supported yet.")
+
+class Export(SideJob):
+    """What to make of the trained model, when the GPUs are given back."""
+
+    merge: Flag = Field(
+        default=False,
+        description="Merge the adapter into the base model: <output_dir>/merged. It takes memory for the whole model.",
+    )
 
 
 class FineTuneJobSpec(Part):

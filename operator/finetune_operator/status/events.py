@@ -83,6 +83,9 @@ def _reached(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Even
     if _turned(names.CHECKPOINT_AVAILABLE, before, new):
         message = f"the first checkpoint is complete: {find(names.CHECKPOINT_AVAILABLE, new).get('message')}"
         yield Event(reason="CheckpointSaved", message=message, once="first checkpoint")
+    if _turned(names.EXPORTED, before, new):
+        message = str(find(names.EXPORTED, new).get("message"))
+        yield Event(reason="Exported", message=message, once="exported")
 
 
 def _over(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Event]:

@@ -12,7 +12,7 @@ from finetune_operator.observe import Observed
 from finetune_operator.plan import PODS, Plan, State
 from finetune_operator.plan.run import output_dir
 from finetune_operator.spec import AttemptRecord, FineTuneJob, Violation, attempt_to_status, pods_to_status, to_time
-from finetune_operator.status import preparation
+from finetune_operator.status import exportation, preparation
 from finetune_operator.status.conditions import Condition, merge
 from finetune_operator.status.progress import shown
 from finetune_trainer.records import Progress
@@ -32,6 +32,7 @@ READY_MESSAGES = {
     State.RUNNING: "training",
     State.RESTARTING: "the next attempt goes on from the last checkpoint",
     State.SUSPENDED: "suspended; the checkpoint is kept",
+    State.EXPORTING: "trained; the adapter is merged into the model, and no GPU is taken any more",
     State.SUCCEEDED: "trained",
 }
 
@@ -50,6 +51,7 @@ def of(job: FineTuneJob, plan: Plan, observed: Observed, now: datetime) -> dict[
         "admittedTime": to_time(plan.admitted) if plan.admitted else None,
         "completionTime": _completion(plan, previous, now),
         "preparation": preparation.shown(observed, previous),
+        "exportedModel": exportation.shown(observed, previous),
         "progress": _progress(job, plan, observed, records),
         "attempts": [attempt_to_status(record) for record in records],
         "pods": pods_to_status(plan.pods),
@@ -118,7 +120,7 @@ def _progress(
     """The newest post, or what was known before it; after success the outcome's last step."""
     active = plan.state in {State.RUNNING, State.PREPARING}
     if observed.progress is not None:
-        last_step = records[-1].step if plan.state == State.SUCCEEDED else None
+        last_step = records[-1].step if plan.state in {State.EXPORTING, State.SUCCEEDED} else None
         return shown(_at_least(observed.progress, last_step), active=active, output_dir=output_dir(job, PODS))
     known = dict(job.recorded.status.get("progress") or {})
     if "fetched" in known and plan.state != State.PREPARING:
@@ -151,6 +153,7 @@ def _conditions(
         _pods_ready(plan),
         _training(plan, observed),
         _checkpoint(observed, records),
+        exportation.condition(job, plan, observed, previous),
         _suspended(job, plan),
         _succeeded(plan, records),
     )

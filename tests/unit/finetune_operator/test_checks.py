@@ -115,10 +115,17 @@ def test_several_nodes_need_a_shared_output() -> None:
     assert told(resources={"nodes": 1}, storage={}) == []
 
 
-def test_nothing_is_ignored() -> None:
-    assert told(export={"merge": True}) == [
-        "spec.export.merge: is not supported yet; leave it out",
-    ]
+def test_only_an_adapter_that_stays_can_be_merged() -> None:
+    merge = {"merge": True}
+    lora = {"finetuning_type": "lora", "do_train": True}
+    assert told(export=merge, training=lora) == []
+    assert told(export={"merge": False}) == []
+    [refusal] = told(export=merge, training={"finetuning_type": "full", "do_train": True})
+    assert refusal.startswith("spec.export.merge: has nothing to merge: finetuning_type full writes a whole model")
+    [refusal] = told(export=merge, training={**lora, "do_train": False, "do_eval": True, "val_size": 0.1})
+    assert "without do_train: true no adapter is trained" in refusal
+    [refusal] = told(export=merge, training=lora, storage={})
+    assert refusal.startswith("spec.export.merge: needs spec.storage.output.claimName")
 
 
 def test_the_template_must_be_known() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from argparse import ArgumentParser, Namespace
 
 from finetune_trainer.cli.verb import TrainingVerb
@@ -19,6 +21,8 @@ def _run(arguments: Namespace) -> int:
     if arguments.words[0] in ("-h", "--help"):
         arguments.show_help()
         return 0
+    if arguments.words == ["--in-job"]:
+        return _run_in_job()
     from finetune_trainer import config
 
     cfg = config.from_words([*arguments.words, "--do_train"], complete=False)  # rules look at trainings
@@ -27,6 +31,14 @@ def _run(arguments: Namespace) -> int:
     quiet.hush()
     print(f"exported to {export.export(cfg)}")
     return 0
+
+
+def _run_in_job() -> int:
+    """Started by the operator, after the training: everything is in the pod's files and variables."""
+    from finetune_trainer import export
+
+    logging.basicConfig(format="export: %(message)s", level=logging.INFO)
+    return export.export_in_job(os.environ)
 
 
 VERB = TrainingVerb(help="merge adapters into their model and write it", configure=_configure, run=_run)

@@ -24,11 +24,11 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     """Prints the model's folder. Raises ValueError: the source is misspelt, or cannot be fetched."""
-    from finetune_trainer import fetch
+    from finetune_trainer import fetch, supervise
     from finetune_trainer.fetch.screen import left_out, screen
     from finetune_trainer.records import EXIT_AGAIN
 
-    fetch.end_on_sigterm()
+    supervise.end_on_sigterm()
     cache = arguments.cache or _cache()
     try:
         with screen() as report:

@@ -9,11 +9,10 @@ are never written nor said.
 from __future__ import annotations
 
 from finetune_trainer.fetch.credentials import Credentials
-from finetune_trainer.fetch.ending import end_on_sigterm
 from finetune_trainer.fetch.errors import FetchError
 from finetune_trainer.fetch.flow import fetch
 from finetune_trainer.fetch.marker import Fetched
 from finetune_trainer.fetch.progress import Progress
 from finetune_trainer.fetch.settings import Settings
 
-__all__ = ["Credentials", "FetchError", "Fetched", "Progress", "Settings", "end_on_sigterm", "fetch"]
+__all__ = ["Credentials", "FetchError", "Fetched", "Progress", "Settings", "fetch"]

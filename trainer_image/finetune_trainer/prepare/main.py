@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from finetune_trainer import config, failures, fetch, records, supervise
+from finetune_trainer import config, failures, records, supervise
 from finetune_trainer.config import TrainConfig
 from finetune_trainer.prepare import model, size
 from finetune_trainer.prepare.counted import UNKNOWN, Counted
@@ -26,7 +26,7 @@ def prepare(environment: Mapping[str, str]) -> int:
     Raises:
         SystemExit: 143 after SIGTERM; what was fetched stays.
     """
-    fetch.end_on_sigterm()
+    supervise.end_on_sigterm()
     pod = Pod.from_environment(environment)
     pod.run_dir.mkdir(parents=True, exist_ok=True)
     news = News(pod.run_dir / records.PROGRESS_FILE)
@@ -35,16 +35,13 @@ def prepare(environment: Mapping[str, str]) -> int:
     try:
         found = _found(pod, run, environment, news)
     except Exception as error:
-        found = _failed(error)
-        if not failures.judge(error).users:
+        verdict = failures.judge(error)
+        found = Preparation.failed(error, verdict.reason, retryable=verdict.retryable)
+        if not verdict.users:
             log.exception("the preparation failed")
     if poster is not None:
         poster.close()
-    log.info("%s", found.message)
-    supervise.leave_message(found.to_termination_message(), pod.termination_log)
-    if found.result == "succeeded":
-        return 0
-    return records.EXIT_AGAIN if found.retryable else records.EXIT_LASTING
+    return supervise.leave(found, pod.termination_log)
 
 
 def _found(pod: Pod, run: RunSpec, environment: Mapping[str, str], news: News) -> Preparation:
@@ -83,13 +80,3 @@ def _counted(cfg: TrainConfig, news: News) -> Counted:
 def _with_model(cfg: TrainConfig, folder: Path) -> TrainConfig:
     """The same keys, with the model where it lies now."""
     return config.parse({**config.dump(cfg), "model_name_or_path": str(folder)})
-
-
-def _failed(error: Exception) -> Preparation:
-    verdict = failures.judge(error)
-    return Preparation(
-        result="failed",
-        reason=verdict.reason,
-        message=str(error) or type(error).__name__,
-        retryable=verdict.retryable,
-    )

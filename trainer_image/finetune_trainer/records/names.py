@@ -39,6 +39,7 @@ RECORDER_SOCKET = "recorder-{local_rank}.sock"
 STATE_DIR = ".finetune"
 FENCE_FILE = "fence.json"
 COMPLETION_FILE = "complete.json"
+EXPORT_FILE = "exported.json"
 OUTCOME_FILE = "outcome-{attempt}-{node_rank}.json"
 STACKS_FILE = "stacks-{attempt}-{node_rank}.txt"
 """What every rank of a node was doing when it hung."""
@@ -52,6 +53,9 @@ CHECKPOINT_OPENED = "finetune-opened.json"
 """Written first, gone when it is complete: a Fence, which tells a later attempt whose half-written one this is."""
 REMOVED_DIR = "removed"
 """In STATE_DIR: checkpoints on their way out. A rename takes them from view, whatever becomes of their removal."""
+
+EXPORT_DIR = "merged"
+"""In <output_dir>: base and adapter as one model."""
 
 # Reasons that the operator weighs: the same trouble has another name on each node.
 PEER_LOST = "PeerLost"

@@ -1,10 +1,10 @@
-"""How a rank, a pod or a preparation ended."""
+"""How a rank, a pod, a preparation or an export ended."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from finetune_trainer.records.names import TERMINATION_LIMIT
 from finetune_trainer.records.record import Record
@@ -70,13 +70,28 @@ class Outcome(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Preparation(Record):
-    """What a preparation found, or why it failed: the termination message of its pod."""
+class Report(Record):
+    """What a pod that does one thing found, or why it failed: its termination message."""
 
     result: Literal["succeeded", "failed"]
     reason: str
     message: str
     retryable: bool
+
+    @classmethod
+    def failed(cls, error: Exception, reason: str, *, retryable: bool) -> Self:
+        """Of an exception."""
+        return cls(result="failed", reason=reason, message=str(error) or type(error).__name__, retryable=retryable)
+
+    def to_termination_message(self) -> str:
+        """As JSON of at most `TERMINATION_LIMIT` bytes: the message's end gives way."""
+        return _shortened(self).to_json()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation(Report):
+    """What is there before GPUs are taken."""
+
     model: str | None = None
     """The fetched model's folder; None: nothing was fetched."""
     data: bool = False
@@ -91,12 +106,18 @@ class Preparation(Record):
     rows: int | None = None
     tokens: int | None = None
 
-    def to_termination_message(self) -> str:
-        """As JSON of at most `TERMINATION_LIMIT` bytes: the message's end gives way."""
-        return _shortened(self).to_json()
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported(Report):
+    """What was made of the trained model; on the volume too, as exported.json."""
+
+    folder: str | None = None
+    """Where the merged model lies."""
+    finished: str = ""
+    """Of the completion whose adapter it holds."""
 
 
-_Told = TypeVar("_Told", Preparation, Outcome)
+_Told = TypeVar("_Told", Report, Outcome)
 
 
 def _shortened(record: _Told) -> _Told:

@@ -4,9 +4,9 @@ Law: knows run.json, the variables of the pod and the files of the run folder; n
 `launch`, `stopping` and `outcome` are pure. Nothing here may fail a run that the ranks finished.
 """
 
+from finetune_trainer.supervise.ending import end_on_sigterm, leave
 from finetune_trainer.supervise.launch import Pod
 from finetune_trainer.supervise.main import supervise
 from finetune_trainer.supervise.post import Poster
-from finetune_trainer.supervise.report import leave_message
 
-__all__ = ["Pod", "Poster", "leave_message", "supervise"]
+__all__ = ["Pod", "Poster", "end_on_sigterm", "leave", "supervise"]

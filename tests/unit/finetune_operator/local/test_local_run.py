@@ -155,6 +155,41 @@ def test_a_model_that_cant_be_fetched_ends_the_run(machine: Any) -> None:
     assert not machine.folders().attempt(1).exists()
 
 
+MERGED = """
+if sys.argv[1:] == ["export", "--in-job"]:
+    from finetune_trainer.records import Exported, RunSpec
+    run = RunSpec.from_json((pathlib.Path(os.environ["FINETUNE_CONFIG_DIR"]) / "run.json").read_text())
+    found = Exported(result=RESULT, reason="Said", message="said so", retryable=False, folder=run.output_dir + "/it")
+    pathlib.Path(os.environ["FINETUNE_TERMINATION_LOG"]).write_text(found.to_json())
+    sys.exit(0 if RESULT == "succeeded" else 2)
+"""
+LORA = {
+    "training": {"stage": "sft", "do_train": True, "finetuning_type": "lora", "template": "qwen", "output_dir": "out"},
+    "export": {"merge": True},
+}
+
+
+def test_an_adapter_is_merged_when_it_is_trained(machine: Any) -> None:
+    assert machine.run(SUCCEED, before=MERGED.replace("RESULT", '"succeeded"'), **LORA) == 0
+    assert "merging the adapter into the model; log: " in machine.said.getvalue()
+
+
+def test_one_that_cant_be_merged_is_told(machine: Any) -> None:
+    assert machine.run(SUCCEED, before=MERGED.replace("RESULT", '"failed"'), **LORA) == 1
+    assert "trained, and not exported: said so" in machine.said.getvalue()
+
+
+def test_who_stops_while_it_is_merged_keeps_what_was_trained(machine: Any) -> None:
+    waits = """
+if sys.argv[1:] == ["export", "--in-job"]:
+    os.kill(os.getppid(), signal.SIGINT)
+    while True:
+        signal.pause()
+"""
+    assert machine.run(SUCCEED, before=waits, **LORA) == STOPPED
+    assert "what was trained is complete, and not exported" in machine.said.getvalue()
+
+
 def test_a_suspended_job_does_not_start(machine: Any) -> None:
     assert machine.run(SUCCEED, runPolicy={"suspend": True}) == STOPPED
     assert "spec.runPolicy.suspend is true" in machine.said.getvalue()

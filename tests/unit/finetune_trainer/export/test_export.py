@@ -11,46 +11,18 @@ import torch
 import yaml
 from peft import PeftModel
 from tests.tiny_model import make_tiny_model
+from tests.unit.finetune_trainer.export.adapted import adapter, answers, cfg
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from finetune_trainer import config, export, model
+from finetune_trainer import export
 from finetune_trainer.cli import main
 from finetune_trainer.export import gptq
 from finetune_trainer.failures import RunError
-
-IDS = torch.arange(24)[None]
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("exported"))
-
-
-def cfg(tiny: Path | str, **keys: Any) -> config.TrainConfig:
-    return config.parse({"do_train": True, "model_name_or_path": str(tiny), "template": "llama3", **keys})
-
-
-def adapter(tiny: Path, folder: Path, **keys: Any) -> torch.nn.Module:
-    """Save an adapter that changes the answers, with its tokenizer, as a run does."""
-    found = cfg(tiny, use_cpu=True, **keys)
-    tokenizer = model.load_tokenizer(found)
-    adapted: Any = model.load(found, tokenizer, device=torch.device("cpu"))
-    draw = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for weight in adapted.parameters():
-            if weight.requires_grad:
-                weight.add_(0.05 * torch.randn(weight.shape, generator=draw))
-    adapted.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return adapted  # type: ignore[no-any-return]
-
-
-def answers(folder: Path | torch.nn.Module) -> torch.Tensor:
-    lm: Any = folder
-    if isinstance(folder, Path):
-        lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    with torch.no_grad():
-        return lm.eval()(IDS).logits  # type: ignore[no-any-return]
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""The Job that prepares and its pods -> ObservedPrepare."""
+"""The Job that prepares or exports and its pods -> ObservedJob."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from typing import Any, Literal
 
 from finetune_operator import names
 from finetune_operator.observe.pods import pod
-from finetune_operator.observe.types import ObservedPrepare
-from finetune_trainer.records import Preparation
+from finetune_operator.observe.types import ObservedJob, Told
 
 Raw = dict[str, Any]
 
 
-def of(children: Iterable[tuple[str, Raw]]) -> ObservedPrepare | None:
-    """What is known of a job's preparation, from all its children with their kinds; None where there is no Job."""
-    ours = [(kind, raw) for kind, raw in children if _prepares(raw)]
+def of(children: Iterable[tuple[str, Raw]], *, role: str, record: type[Told]) -> ObservedJob[Told] | None:
+    """What is known of a job's preparation or export, from all its children with their kinds; None without a Job.
+
+    Args:
+        children: of the FineTuneJob.
+        role: `names.ROLE_PREPARE` or `names.ROLE_EXPORT`.
+        record: what its pods leave in their termination messages.
+    """
+    ours = [(kind, raw) for kind, raw in children if raw["metadata"].get("labels", {}).get(names.LABEL_ROLE) == role]
     job = next((raw for kind, raw in ours if kind == "Job"), None)
     if job is None:
         return None
     phase, message = _phase(job.get("status", {}))
     in_order = sorted((raw for kind, raw in ours if kind == "Pod"), key=_created)
     newest = in_order[-1] if in_order else None
-    told = [found for raw in in_order if (found := _found(raw)) is not None]
+    told = [found for raw in in_order if (found := _found(raw, record)) is not None]
     succeeded = next((found for found in told if found.result == "succeeded"), None)
-    return ObservedPrepare(
+    return ObservedJob(
         name=job["metadata"]["name"],
         hash=job["metadata"].get("annotations", {}).get(names.ANNOTATION_PREPARES, ""),
         deleting="deletionTimestamp" in job["metadata"],
@@ -35,11 +40,6 @@ def of(children: Iterable[tuple[str, Raw]]) -> ObservedPrepare | None:
         pods=frozenset((raw["metadata"]["name"], raw["metadata"]["uid"]) for raw in in_order),
         retries=int(job.get("status", {}).get("failed") or 0),
     )
-
-
-def _prepares(raw: Raw) -> bool:
-    role: str | None = raw["metadata"].get("labels", {}).get(names.LABEL_ROLE)
-    return role == names.ROLE_PREPARE
 
 
 def _created(raw: Raw) -> str:
@@ -53,12 +53,12 @@ def _phase(status: Raw) -> tuple[Literal["Active", "Complete", "Failed"], str]:
     return "Active", ""
 
 
-def _found(raw: Raw) -> Preparation | None:
+def _found(raw: Raw, record: type[Told]) -> Told | None:
     """The record in a pod's termination message, where it left one."""
     for container in raw.get("status", {}).get("containerStatuses", []):
         ended = container.get("state", {}).get("terminated") or {}
         try:
-            return Preparation.from_json(ended.get("message", ""))
+            return record.from_json(ended.get("message", ""))
         except ValueError:
             continue
     return None
