@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from finetune_operator.observe import Observed, ObservedAttempt, ObservedPod
-from finetune_operator.plan import export
+from finetune_operator.observe import Observed, ObservedAttempt
+from finetune_operator.plan import clearing, export
 from finetune_operator.plan.export import Exporting
 from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
 from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, stage, unfinished
@@ -76,7 +76,7 @@ def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime
     last = records[-1] if records else None
     if last is not None and _is_final(job, last):
         return _finished(job, last, observed, settings)
-    if any(_leftovers(attempt, settings, now) for attempt in observed.attempts):
+    if any(clearing.leftovers(attempt, settings, now) for attempt in observed.attempts):
         return _clear(job, last, observed, settings, now)
     return _start(job, last, observed, settings, now)
 
@@ -115,7 +115,7 @@ def _finished(job: FineTuneJob, last: AttemptRecord, observed: Observed, setting
         state=State.SUCCEEDED if is_trained else State.FAILED,
         message=last.message,
         attempt=last.number,
-        obsolete=_over(job, last, observed),
+        obsolete=clearing.over(job, last, observed),
         admitted=job.recorded.admitted,
     )
     return _exported(ended, export.stage(job, observed, settings)) if is_trained else ended
@@ -130,43 +130,20 @@ def _exported(trained: Plan, stands: export.Stage) -> Plan:
     return trained
 
 
-def _over(job: FineTuneJob, last: AttemptRecord, observed: Observed) -> tuple[tuple[str, str], ...]:
-    """What goes when no attempt starts any more."""
-    obsolete: list[tuple[str, str]] = []
-    for attempt in observed.attempts:
-        holds_nodes = attempt.phase not in {"Succeeded", "Failed"}
-        is_older = attempt.number != last.number
-        if is_older or holds_nodes or job.spec.run_policy.clean_pods == "All":
-            obsolete += _deletable(attempt)
-    return tuple(obsolete)
-
-
 def _clear(
     job: FineTuneJob, last: AttemptRecord | None, observed: Observed, settings: Settings, now: datetime
 ) -> Plan:
     """Ranks of an old attempt must be gone before the next one starts; lost nodes alone are not waited for."""
-    waits = [_lost_at(pod, settings) for attempt in observed.attempts for pod in attempt.pods]
+    waits = [clearing.lost_at(pod, settings) for attempt in observed.attempts for pod in attempt.pods]
     seconds = [(wait - now).total_seconds() for wait in waits if wait is not None and wait > now]
     return Plan(
         state=State.SUSPENDED if job.spec.run_policy.suspend else State.RESTARTING,
         message=last.message if last else "",
         attempt=last.number if last else 0,
-        obsolete=tuple(child for attempt in observed.attempts for child in _deletable(attempt)),
+        obsolete=tuple(child for attempt in observed.attempts for child in clearing.deletable(attempt)),
         admitted=job.recorded.admitted,
         requeue_after=min(seconds, default=None),
     )
-
-
-def _leftovers(attempt: ObservedAttempt, settings: Settings, now: datetime) -> list[tuple[str, str]]:
-    """What must go before the next attempt starts: all but the pods of nodes that do not answer any more."""
-    limits = {pod.name: _lost_at(pod, settings) for pod in attempt.pods}
-    lost = {("Pod", name) for name, limit in limits.items() if limit is not None and limit <= now}
-    return [child for child in attempt.leftovers if child not in lost]
-
-
-def _lost_at(pod: ObservedPod, settings: Settings) -> datetime | None:
-    """When to give up on the kubelet of a pod that is being deleted; None for any other pod."""
-    return pod.gone_by and pod.gone_by + timedelta(seconds=settings.lost_pod_seconds)
 
 
 def _start(
@@ -301,9 +278,3 @@ def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | No
         limits.append(admitted + timedelta(seconds=deadline))
     waits = [(limit - now).total_seconds() for limit in limits if limit is not None]
     return max(0.0, min(waits)) if waits else None
-
-
-def _deletable(attempt: ObservedAttempt) -> tuple[tuple[str, str], ...]:
-    """Children in the order to delete them; pods go with the PyTorchJob, which would make them again before that."""
-    ours = [child for child in attempt.leftovers if child[0] != "Pod"]
-    return tuple(sorted(ours, key=lambda child: child[0] != "PyTorchJob"))
