@@ -23,6 +23,8 @@ from finetune_trainer.supervise.watch import Stall, Watch
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
+HEAD_START_SECONDS = 5.0
+"""For the supervisor of a rank that is stopped: it sees the hang at the same time as all others, and knows the cause."""
 
 Command = Callable[[RunSpec, Place, Path], list[str]]
 
@@ -94,6 +96,8 @@ def _attend(run: RunSpec, where: Place, pod: Pod, wait: Wait, launcher: Launcher
     )
     stopping, stall = _until_end(launcher, watch, wait, pod, run.grace_seconds)
     found = stacks.take(launcher.below()) if stall else ()
+    if stall and run.nodes > 1 and not any(one.is_stopped for one in found):
+        _let_others_tell(wait)
     recorded = _recordings(run, where, pod, found) if stall else ()
     exit_code = launcher.kill()
     recorded += recorder.dumped(pod.run_dir)
@@ -111,6 +115,13 @@ def _attend(run: RunSpec, where: Place, pod: Pod, wait: Wait, launcher: Launcher
         progress=report.progress(pod.run_dir),
         log_tail=launcher.tail.text(),
     )
+
+
+def _let_others_tell(wait: Wait) -> None:
+    """A wish to stop says that they have."""
+    due = time.monotonic() + HEAD_START_SECONDS
+    while (left := due - time.monotonic()) > 0 and not wait(left):
+        pass
 
 
 def _recordings(

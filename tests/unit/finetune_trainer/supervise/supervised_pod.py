@@ -52,7 +52,7 @@ class Pod:
     def __post_init__(self) -> None:
         self.config, self.run, self.output = self.root / "config", self.root / "run", self.root / "output"
         self.log = self.root / "log"
-        self.config.mkdir()
+        self.config.mkdir(parents=True)
         self.environment = {
             "PET_NNODES": "1",
             "PET_NPROC_PER_NODE": "1",

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,9 +24,9 @@ def freeze():
     os.kill(os.getpid(), signal.SIGSTOP)
 freeze() if os.environ["RANK"] == os.environ.get("FROZEN") else wait_for_the_others()
 '''
-for rank in (0, 1):
-    beat(rank, step=4), beat(rank, step=5)
-    subprocess.Popen([sys.executable, "-c", CODE], env={**os.environ, "RANK": str(rank)})
+for local, rank in enumerate(os.environ.get("HERE", "0 1").split()):
+    beat(local, step=4), beat(local, step=5)
+    subprocess.Popen([sys.executable, "-c", CODE], env={**os.environ, "RANK": rank})
 time.sleep(600)
 """
 
@@ -47,6 +48,21 @@ def test_a_rank_that_only_stands_still_is_a_hang(pod: Pod) -> None:
     assert (outcome.reason, outcome.rank) == ("Hang", 0)
     assert "wait_for_the_others" in outcome.log_tail
     assert ".finetune/stacks-3-0.txt" in outcome.message
+
+
+def test_the_node_of_the_stopped_rank_tells_first(tmp_path: Path) -> None:
+    """The operator takes the word that comes first, and the node that only waits looks a moment earlier here."""
+    ends = {}
+    pods = {rank: Pod(tmp_path / str(rank)) for rank in (0, 1)}
+    for rank, pod in pods.items():
+        pod.configure(nodes=2, hang_timeout_seconds=1)
+        pod.start(RANKS, PET_NNODES="2", PET_NODE_RANK=str(rank), HERE=str(rank), FROZEN="1")
+        until((pod.run / "heartbeat-0.json").exists)
+    for rank, pod in pods.items():
+        pod.started[0].wait(60)
+        ends[rank] = ((pod.root / "termination").stat().st_mtime, pod.message.reason)
+    assert {rank: reason for rank, (_, reason) in ends.items()} == {0: "Hang", 1: "RankStopped"}
+    assert ends[1] < ends[0]
 
 
 @pytest.fixture
