@@ -40,8 +40,8 @@ class Settings(BaseModel):
     intake_bind: str = "0.0.0.0:8090"
     health_bind: str = "0.0.0.0:8091"
     prepare_retries: int = 20
-    """Pods of a preparation, or of an export, that may fail where another one may do better: a hub that is away, a node
-    that goes."""
+    """Pods of a preparation, or of an export, that may fail where another one may do better: a hub that is away, a
+    node that goes."""
     backoff_seconds: int = 10
     """Wait before attempt 2; doubles with every failure, up to `backoff_limit_seconds`."""
     backoff_limit_seconds: int = 600

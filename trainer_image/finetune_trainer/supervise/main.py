@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
 HEAD_START_SECONDS = 5.0
-"""For the supervisor of a rank that is stopped: it sees the hang at the same time as all others, and knows the cause."""
+"""For the supervisor of a rank that is stopped: it sees the hang when all others do, and knows the cause."""
 
 Command = Callable[[RunSpec, Place, Path], list[str]]
 
