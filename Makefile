@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
+CHART := helm/finetune-operator
 PARALLEL := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
 .PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train bench-estimate parity faults keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
@@ -27,16 +28,18 @@ check: environment          ## formatting, lint, types, generated files
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m finetune_operator.crd | diff - crds/finetunejobs.yaml
+	diff crds/finetunejobs.yaml $(CHART)/files/finetunejobs.yaml
 
 format: environment
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
 golden: environment         ## write the golden files anew; read the diff before you commit it
-	$(PYTEST) tests/golden --update-golden
+	$(PYTEST) tests/golden tests/helm --update-golden
 
-crds: environment           ## write the CRD anew from the types
+crds: environment           ## write the CRD anew from the types; the chart has a copy, because Flux follows no links
 	$(RUN) -m finetune_operator.crd > crds/finetunejobs.yaml
+	cp crds/finetunejobs.yaml $(CHART)/files/finetunejobs.yaml
 
 constraints: environment    ## write the exact versions of this environment down
 	$(RUN) dev/environment.py --freeze

@@ -67,7 +67,7 @@ class Program:
 def required(module: str, dependency: str) -> str:
     """The version of a dependency that a module's go.mod names."""
     text = (SOURCES / module / "go.mod").read_text()
-    found = re.search(rf"^\s*{re.escape(dependency)} (v\S+)", text, re.MULTILINE)
+    found = re.search(rf"^\s*(?:require )?{re.escape(dependency)} (v\S+)", text, re.MULTILINE)
     assert found, f"{module}/go.mod does not require {dependency}"
     return found[1]
 
@@ -85,6 +85,16 @@ def _kubernetes_ldflags() -> str:
     return " ".join(["-s -w", *(f"-X k8s.io/{name}={value}" for name, value in values.items())])
 
 
+def _helm_ldflags() -> str:
+    """Without these it takes every cluster that it can't ask for Kubernetes 1.20."""
+    minor = required("helm", "k8s.io/client-go").split(".")[1]
+    package = "helm.sh/helm/v3"
+    versions = {"k8sVersionMajor": "1", "k8sVersionMinor": minor}
+    values = {f"pkg/{room}.{name}": value for room in ("chartutil", "lint/rules") for name, value in versions.items()}
+    values["internal/version.version"] = required("helm", package)
+    return " ".join(["-s -w", *(f"-X {package}/{name}={value}" for name, value in values.items())])
+
+
 KUBERNETES = Program(name="k8s-all", module="kubernetes", ldflags=_kubernetes_ldflags())
 TRAINING_OPERATOR = Program(
     name="training-operator",
@@ -93,7 +103,8 @@ TRAINING_OPERATOR = Program(
 )
 COREDNS = Program(name="coredns", module="coredns")
 PAUSE = Program(name="pause", module="pause")
-PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE)
+HELM = Program(name="helm", module="helm", package="helm.sh/helm/v3/cmd/helm", ldflags=_helm_ldflags())
+PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM)
 
 
 def ensure(layout: Layout, say: Callable[[str], None]) -> None:
@@ -116,7 +127,7 @@ def link(layout: Layout) -> None:
     """Make the cluster's folder of programs, kubectl among them."""
     layout.bin.mkdir(parents=True, exist_ok=True)
     targets = {part: KUBERNETES.path(layout) for part in KUBERNETES_PARTS}
-    targets |= {program.name: program.path(layout) for program in (TRAINING_OPERATOR, COREDNS)}
+    targets |= {program.name: program.path(layout) for program in (TRAINING_OPERATOR, COREDNS, HELM)}
     for name, target in targets.items():
         (layout.bin / name).unlink(missing_ok=True)
         (layout.bin / name).symlink_to(target)

@@ -17,11 +17,14 @@ from .process import command, program
 
 PAUSE_IMAGE = "localhost/finetune-pause:1"
 TRAINER_IMAGE = "localhost/finetune-trainer:test"
+OPERATOR_IMAGE = "localhost/finetune-operator:test"
 INIT_IMAGE = "docker.io/library/alpine:3.10"
 """What the training operator names for the init container of workers."""
 USER = 1000
 _TOOLS = ("dash", "cat", "date", "env", "getent", "head", "hostname", "id", "ls", "mkdir", "rm", "seq", "sleep")
 _PATH = "PATH=/usr/local/bin:/usr/bin:/bin"
+_OPERATOR = ["python", "-m", "finetune_operator"]
+"""As operator/Dockerfile has it."""
 # The init container loops until nslookup succeeds; busybox's and bind's fail when one search suffix is unknown.
 _NSLOOKUP = b'#!/bin/sh\nexec getent ahosts "$1"\n'
 
@@ -38,6 +41,7 @@ def archive(layout: Layout, path: Path) -> None:
             Image(name=training_operator_image(layout), files=_manager(layout)),
             Image(name=INIT_IMAGE, files=base, config=shell),
             Image(name=TRAINER_IMAGE, files=base, config=shell | {"User": f"{USER}:{USER}"}),
+            Image(name=OPERATOR_IMAGE, files=base, config={"Env": [_PATH], "Entrypoint": _OPERATOR}),
         ],
     )
 
