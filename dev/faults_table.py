@@ -3,7 +3,8 @@
     python -m dev.faults_table          run every fault under every seed, and write the page
     python -m dev.faults_table --write  write the page from the results that are there
 
-Results lie in runs/faults, a JSON file for each fault and seed, or in the folder that FINETUNE_FAULT_RESULTS names.
+A test leaves a JSON file for each fault and seed in runs/faults, or in the folder that FINETUNE_FAULT_RESULTS names.
+They are taken into docs/faults.json, a list, in the place of older ones of the same fault and seed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dev.environment import ROOT
 
 VARIABLE = "FINETUNE_FAULT_RESULTS"
 PAGE = ROOT / "docs" / "faults.md"
+KEPT = ROOT / "docs" / "faults.json"
 TESTS = "test_faults or hub_that_stops"
 LONGEST = 240
 """Characters of a message that are shown."""
@@ -42,15 +44,20 @@ attempt.
 
 
 def page(results: Sequence[dict[str, Any]]) -> str:
-    """The whole page: a row for each fault, in alphabetical order."""
+    """The whole page of what `merged` gives: a row for each fault."""
     faults = sorted({str(one["fault"]) for one in results})
     rows = [_row([one for one in results if one["fault"] == fault]) for fault in faults]
     return HEAD + "".join(rows)
 
 
+def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One result of each fault and seed, the new one where there is one; by fault, then by seed."""
+    found = {(str(one["fault"]), int(one["seed"])): one for one in (*old, *new)}
+    return [found[key] for key in sorted(found)]
+
+
 def _row(results: Sequence[dict[str, Any]]) -> str:
     """One fault under all its seeds; words are the first seed's, figures the smallest and the largest."""
-    results = sorted(results, key=lambda one: int(one["seed"]))
     first = results[0]
     reasons = ", ".join(sorted({str(one["reason"]) for one in results}))
     where = [f"rank {first['rank']}" if first["rank"] is not None else "", first["node"] or ""]
@@ -88,9 +95,11 @@ def main() -> int:
     if "--write" not in sys.argv:
         argv = [sys.executable, "-m", "pytest", "-m", "cluster", "-k", TESTS, "tests/cluster"]
         code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
-    results = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
+    new = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
+    results = merged(json.loads(KEPT.read_text(encoding="utf-8")), new)
+    KEPT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(results), encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)}: {len(results)} results")
+    print(f"{PAGE.relative_to(ROOT)}: {len(results)} results, {len(new)} of them new")
     return code
 
 
