@@ -76,7 +76,9 @@ def test_learns(workspace: Workspace, name: str) -> None:
 def test_goes_on_with_the_same_losses(workspace: Workspace, name: str) -> None:
     whole, resumed = workspace.losses(name), workspace.losses(f"{name}-resumed")
     assert sorted(resumed)[-4:] == [5, 6, 7, 8]
-    assert all(abs(resumed[step] - whole[step]) < 1e-5 for step in range(5, 9)), (whole, resumed)
+    # Muon iterates in bfloat16, which some processors round by how a matrix lies in memory.
+    within = 1e-4 if name == "muon" else 1e-5
+    assert [resumed[step] for step in range(5, 9)] == pytest.approx([whole[step] for step in range(5, 9)], abs=within)
 
 
 @pytest.mark.shows("use_galore", "use_apollo", "use_adam_mini", "use_muon", "galore_rank", "apollo_rank")
