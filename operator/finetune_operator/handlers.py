@@ -107,8 +107,10 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     for resource in CHILDREN:
         settings.watching.label_selectors[resource] = names.LABEL_JOB
     if ours.admission_folder is not None:
-        files = {"certfile": f"{ours.admission_folder}/tls.crt", "pkeyfile": f"{ours.admission_folder}/tls.key"}
-        settings.admission.server = kopf.WebhookServer(port=ours.admission_port, **files)
+        folder = ours.admission_folder
+        settings.admission.server = kopf.WebhookServer(
+            port=ours.admission_port, certfile=f"{folder}/tls.crt", pkeyfile=f"{folder}/tls.key"
+        )
     settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = 30
     return settings
