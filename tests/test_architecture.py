@@ -38,7 +38,8 @@ ROOMS = {
     "operator.workqueue": "operator.cluster operator.names",
     "operator.metrics": "aiohttp prometheus_client operator.names",
     "operator.intake": "aiohttp operator.cluster operator.names operator.observe trainer.records",
-    "operator.handlers": "kopf operator.names operator.settings",
+    "operator.admission": "operator.checks operator.observe operator.settings operator.spec",
+    "operator.handlers": "kopf operator.admission operator.names operator.settings",
     "operator.program": "aiohttp operator.cluster operator.intake operator.metrics operator.names operator.reconcile"
     " operator.settings operator.workqueue",
     "operator.__main__": "operator.cluster operator.handlers operator.program operator.settings",

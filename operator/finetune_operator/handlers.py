@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import kopf
 
-from finetune_operator import names
+from finetune_operator import admission, names
 from finetune_operator.names import Key
 from finetune_operator.settings import Settings
 
@@ -42,8 +42,8 @@ class Program(Protocol):
 async def operate(settings: Settings, program: Program) -> None:
     """Watch until SIGTERM or SIGINT."""
     await kopf.operator(
-        registry=registry(program),
-        settings=kopf_settings(),
+        registry=registry(program, settings),
+        settings=kopf_settings(settings),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
@@ -52,7 +52,7 @@ async def operate(settings: Settings, program: Program) -> None:
     )
 
 
-def registry(program: Program) -> kopf.OperatorRegistry:
+def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
     """All handlers: the program's start and end, and one for each kind that we watch."""
     handlers = kopf.OperatorRegistry()
     running = AsyncExitStack()
@@ -76,6 +76,16 @@ def registry(program: Program) -> kopf.OperatorRegistry:
         if job is not None:
             program.changed(Key(body.metadata.namespace or "", job), SETTLE_SECONDS)
 
+    async def applied(
+        new: kopf.Body | None = None, old: kopf.Body | None = None, *, warnings: list[str], **_: object
+    ) -> None:
+        said = admission.answer(dict(new or {}), None if old is None else dict(old), settings)
+        warnings.extend(said.warnings)
+        if said.refusal is not None:
+            raise kopf.AdmissionError(said.refusal, code=422)
+
+    if settings.admission_folder is not None:
+        kopf.on.validate(names.GROUP, names.VERSION, names.PLURAL, registry=handlers, id="validate")(applied)
     for resource in CHILDREN:
         kopf.on.event(*resource, labels={names.LABEL_JOB: kopf.PRESENT}, registry=handlers, id="child")(child_changed)
     kopf.on.login(registry=handlers)(kopf.login_with_service_account)
@@ -88,7 +98,7 @@ def _is_current(job: kopf.Body) -> bool:
     return job.status.get("observedGeneration") == job.metadata.get("generation")
 
 
-def kopf_settings() -> kopf.OperatorSettings:
+def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     """Watches that notice a silent stall and carry only our children; no Events for log lines."""
     settings = kopf.OperatorSettings()
     settings.watching.server_timeout = 300
@@ -96,6 +106,11 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 30
     for resource in CHILDREN:
         settings.watching.label_selectors[resource] = names.LABEL_JOB
+    if ours.admission_folder is not None:
+        folder = ours.admission_folder
+        settings.admission.server = kopf.WebhookServer(
+            port=ours.admission_port, certfile=f"{folder}/tls.crt", pkeyfile=f"{folder}/tls.key"
+        )
     settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = 30
     return settings

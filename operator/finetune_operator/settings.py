@@ -39,6 +39,9 @@ class Settings(BaseModel):
     """How pods reach the intake, e.g. http://finetune-operator.finetune-system:8090; None: no progress posts."""
     intake_bind: str = "0.0.0.0:8090"
     health_bind: str = "0.0.0.0:8091"
+    admission_folder: str | None = None
+    """Folder with tls.crt and tls.key for the validating webhook; None: there is none."""
+    admission_port: int = 9443
     prepare_retries: int = 20
     """Pods of a preparation, or of an export, that may fail where another one may do better: a hub that is away, a
     node that goes."""

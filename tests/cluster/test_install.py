@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.cluster import helm, jobs
 from tests.cluster.harness.waiting import ClusterError
 from tests.cluster.helm import Release
@@ -30,13 +31,19 @@ def test_installed_tested_upgraded_in_the_middle_of_a_run_and_uninstalled(
     machine_cluster: Cluster, inputs: Path, namespace: str, release: Release
 ) -> None:
     kubectl = machine_cluster.kubectl
-    said = release.install(helm.values(namespaces=[namespace]))
+    admission = {"enabled": True, "failurePolicy": "Fail"}
+    said = release.install(helm.values(namespaces=[namespace], admission=admission))
     assert f"serves jobs in {namespace}" in said
     assert "Phase:          Succeeded" in release.test()
+    with pytest.raises(ClusterError, match=r"spec\.training\.lerning_rate: .*did you mean learning_rate"):
+        jobs.submit(machine_cluster, namespace, jobs.tiny("wrong", training={"lerning_rate": 1.0e-3}))
+    certificate = ("-n", release.namespace, "get", "secret", "platform-finetune-operator-admission", "-o", "yaml")
+    signed = kubectl(*certificate)
     job = jobs.submit(machine_cluster, namespace, jobs.tiny("job", training={"num_train_epochs": 5.0}))
     job.until_step(1)
     before = kubectl("-n", release.namespace, "get", "pods", "-o", "name").split()
-    release.upgrade(helm.values(namespaces=[namespace], settings={"progressSeconds": 2}))
+    release.upgrade(helm.values(namespaces=[namespace], admission=admission, settings={"progressSeconds": 2}))
+    assert _data(kubectl(*certificate)) == _data(signed), "the API server goes on trusting it"
     status = job.status
     assert (status["state"], status["attempt"], status.get("attempts")) == ("Running", 1, []), "it is in its run"
     after = kubectl("-n", release.namespace, "get", "pods", "-o", "name").split()
@@ -73,3 +80,8 @@ def test_jobs_of_other_namespaces_are_not_its_own(
         assert job.status.get("state") is None
     finally:
         machine_cluster.kubectl("delete", "namespace", other, "--wait=false")
+
+
+def _data(secret: str) -> dict[str, str]:
+    found: dict[str, str] = yaml.safe_load(secret)["data"]
+    return found

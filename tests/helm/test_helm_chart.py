@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import tarfile
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.helm.conftest import CHART, Helm
@@ -24,7 +26,17 @@ pytestmark = pytest.mark.cluster  # Helm is built with the cluster's programs
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CASES = sorted(folder.parent.name for folder in HERE.glob("*/values.yaml"))
-OWNED = {"namespaces", "image_repository", "image_tag", "network_profiles", "intake_url", "intake_bind", "health_bind"}
+OWNED = {
+    "namespaces",
+    "image_repository",
+    "image_tag",
+    "network_profiles",
+    "intake_url",
+    "intake_bind",
+    "health_bind",
+    "admission_folder",
+    "admission_port",
+}
 """Settings that other values say."""
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
@@ -111,6 +123,23 @@ def test_the_plain_manifests_grant_the_same(helm: Helm) -> None:
     (theirs,) = of_kind(list(plain), "ClusterRole")
     (ours,) = of_kind(rendered(helm, "defaults"), "ClusterRole")
     assert sorted(map(json.dumps, ours["rules"])) == sorted(map(json.dumps, theirs["rules"]))
+
+
+def test_the_charts_own_certificate_is_the_services_and_trusted_by_the_webhook(helm: Helm) -> None:
+    done = helm("template", "finetune-operator", CHART, "--namespace", "system", "--set", "admission.enabled=true")
+    manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
+    (secret,) = of_kind(manifests, "Secret")
+    (webhook,) = of_kind(manifests, "ValidatingWebhookConfiguration")
+    (service,) = of_kind(manifests, "Service")
+    files = {name: base64.b64decode(text) for name, text in secret["data"].items()}
+    client = webhook["webhooks"][0]["clientConfig"]
+    assert base64.b64decode(client["caBundle"]) == files["ca.crt"]
+    authority, served = (x509.load_pem_x509_certificate(files[name]) for name in ("ca.crt", "tls.crt"))
+    served.verify_directly_issued_by(authority)
+    names = served.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["finetune-operator.system.svc"]
+    assert client["service"]["name"] == service["metadata"]["name"]
+    assert client["service"]["port"] in {port["port"] for port in service["spec"]["ports"]}
 
 
 REFUSED = [

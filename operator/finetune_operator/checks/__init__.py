@@ -13,10 +13,12 @@ from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
 
-__all__ = ["CHECKS", "Check", "check"]
+__all__ = ["CHECKS", "MEMORY", "Check", "check"]
 
 Check = Callable[[FineTuneJob, Observed, Settings], Iterable[Violation]]
 
+MEMORY: Check = memory.fits
+"""GPUs are not taken, nor gigabytes fetched, for what cannot fit."""
 CHECKS: tuple[Check, ...] = (
     support.adapter_to_merge,
     support.datasets_alike,
@@ -26,7 +28,7 @@ CHECKS: tuple[Check, ...] = (
     support.resources_said_once,
     support.devices_agree,
     support.kept_of_what,
-    memory.fits,  # GPUs are not taken, nor gigabytes fetched, for what cannot fit
+    MEMORY,
     claims.found,
     claims.shared_by_all_nodes,  # a ReadWriteOnce claim can't be mounted on a second node
     claims.writable_output,

@@ -8,7 +8,14 @@ from decimal import Decimal
 from finetune_operator.plan import RunPlan
 from finetune_operator.render.metadata import Manifest
 from finetune_operator.render.volumes import TOKEN_FILE
-from finetune_trainer.records import ENV_ATTEMPT, ENV_CONFIG_DIR, ENV_NODES, ENV_RUN_DIR, ENV_TOKEN_FILE
+from finetune_trainer.records import (
+    ENV_ATTEMPT,
+    ENV_CONFIG_DIR,
+    ENV_NODES,
+    ENV_POLICY,
+    ENV_RUN_DIR,
+    ENV_TOKEN_FILE,
+)
 
 LARGE = ("k", "i", "M", "G", "T", "P", "E")
 """Ends of a quantity that no machine has CPUs for."""
@@ -68,6 +75,7 @@ def _contract(plan: RunPlan) -> dict[str, str]:
         ENV_CONFIG_DIR: plan.paths.config,
         ENV_ATTEMPT: str(plan.attempt),
         ENV_NODES: str(plan.run.nodes),
+        ENV_POLICY: plan.run.policy(),
         ENV_RUN_DIR: plan.paths.run,
     }
     return fixed | ({ENV_TOKEN_FILE: TOKEN_FILE} if plan.run.progress_url is not None else {})

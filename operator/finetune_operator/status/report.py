@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from finetune_operator import names
-from finetune_operator.observe import Observed
+from finetune_operator.observe import Frozen, Observed
 from finetune_operator.plan import PODS, Plan, State
 from finetune_operator.plan.run import output_dir
 from finetune_operator.spec import AttemptRecord, FineTuneJob, Violation, attempt_to_status, pods_to_status, to_time
@@ -179,13 +179,20 @@ def _stalled(plan: Plan) -> Condition | None:
 def _accepted(job: FineTuneJob, observed: Observed) -> Condition:
     """The spec is good; what it says against itself, or too late, is told here."""
     frozen = observed.frozen
-    if frozen is not None and frozen.spec_hash != job.hash_on(frozen.nodes):
+    if frozen is not None and (frozen.spec_hash != job.hash_on(frozen.nodes) or _names_another_image(job, frozen)):
         message = (
-            "model, datasets, training, output or processes were changed after attempt 1 had started: the run goes on"
-            " as it was frozen then; delete the job and apply it again, or use a new name, to train with the change"
+            "model, datasets, training, output, processes or image were changed after attempt 1 had started: the run"
+            " goes on as it was frozen then; delete the job and apply it again, or use a new name, to train with the"
+            " change"
         )
         return Condition(type=names.ACCEPTED, status="True", reason="ChangeIgnored", message=message)
     return Condition(type=names.ACCEPTED, status="True", reason="Accepted", message="; ".join(job.notes))
+
+
+def _names_another_image(job: FineTuneJob, frozen: Frozen) -> bool:
+    """What the manifest leaves to the operator's settings may have changed with these: nobody asked for that."""
+    repository, _, tag = frozen.image.rpartition(":")
+    return job.spec.image.repository not in {None, repository} or job.spec.image.tag not in {None, tag}
 
 
 def _admitted(job: FineTuneJob, plan: Plan) -> Condition | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from finetune_trainer.records.names import ENV_NODES
+from finetune_trainer.records.names import ENV_NODES, ENV_POLICY
 from finetune_trainer.records.record import Record
+
+_POLICY = frozenset(
+    {"launcher", "hang_timeout_seconds", "grace_seconds", "checkpoint_seconds", "keep_checkpoint_seconds"}
+    | {"network_device", "min_memlock"}
+)
+"""Fields that change nothing of what is trained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +53,19 @@ class RunSpec(Record):
 
     @classmethod
     def of_attempt(cls, text: str, environment: Mapping[str, str]) -> RunSpec:
-        """run.json, on the nodes of this attempt.
+        """run.json, on the nodes and under the policy of this attempt.
 
         Raises:
             ValueError: as `from_json`.
         """
         frozen = cls.from_json(text)
-        return dataclasses.replace(frozen, nodes=int(environment.get(ENV_NODES, frozen.nodes)))
+        policy = json.loads(environment.get(ENV_POLICY, "{}"))
+        nodes = int(environment.get(ENV_NODES, frozen.nodes))
+        return dataclasses.replace(frozen, nodes=nodes, **{name: policy[name] for name in _POLICY & policy.keys()})
+
+    def policy(self) -> str:
+        """What `of_attempt` takes from the environment: how the run is watched, saved, started and ended."""
+        return json.dumps({name: getattr(self, name) for name in sorted(_POLICY)})
 
     @property
     def world_size(self) -> int:

@@ -50,6 +50,12 @@ def test_a_rank_that_only_stands_still_is_a_hang(pod: Pod) -> None:
     assert ".finetune/stacks-3-0.txt" in outcome.message
 
 
+def test_an_attempt_may_be_watched_otherwise_than_it_was_frozen(pod: Pod) -> None:
+    pod.configure(processes_per_node=2)
+    _, outcome = pod.outcome(RANKS, PET_NPROC_PER_NODE="2", FINETUNE_POLICY='{"hang_timeout_seconds": 1}')
+    assert outcome.reason == "Hang"
+
+
 def test_the_node_of_the_stopped_rank_tells_first(tmp_path: Path) -> None:
     """The operator takes the word that comes first, and the node that only waits looks a moment earlier here."""
     ends = {}
