@@ -13,7 +13,10 @@ from typing import Any
 from finetune_operator import checks, spec
 from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
-from finetune_operator.spec import FineTuneJob, Violation
+from finetune_operator.spec import Violation
+
+_REFUSING = tuple(policy for policy in checks.CHECKS if policy is not checks.MEMORY)
+"""The memory verdict is an estimate: here it warns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,10 +51,6 @@ def _of(body: Mapping[str, Any], settings: Settings) -> Answer:
     except spec.SpecInvalid as error:
         return Answer(violations=error.violations)
     unseen = Observed()
-    memory = tuple(checks.MEMORY(job, unseen, settings))
-    violations = tuple(one for one in checks.check(job, unseen, settings) if one not in memory)
-    return Answer(violations=violations, warnings=(*map(str, memory), *_notes(job)))
-
-
-def _notes(job: FineTuneJob) -> tuple[str, ...]:
-    return tuple(f"spec: {note}" for note in job.notes)
+    memory = map(str, checks.MEMORY(job, unseen, settings))
+    notes = (f"spec: {note}" for note in job.notes)
+    return Answer(violations=checks.check(job, unseen, settings, _REFUSING), warnings=(*memory, *notes))

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from tests.cluster.harness import binaries, layout
 
-CHART = Path(__file__).parents[2] / "helm" / "finetune-operator"
-
 Helm = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

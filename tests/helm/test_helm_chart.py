@@ -15,7 +15,8 @@ import yaml
 from cryptography import x509
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.helm.conftest import CHART, Helm
+from tests.cluster.helm import CHART
+from tests.helm.conftest import Helm
 
 from finetune_operator.metrics import Metrics
 from finetune_operator.names import Key

@@ -119,11 +119,17 @@ class Story:
 
     def edit(self, **run_policy: object) -> Change:
         """The change in which the user edits spec.runPolicy."""
+        return self.lay_over(runPolicy=run_policy)
+
+    def lay_over(self, **spec: Any) -> Change:
+        """The change in which the user applies the manifest with these parts of the spec laid over it."""
 
         def change(world: FakeCluster) -> None:
-            edited = copy.deepcopy(self.body)
-            edited["spec"].setdefault("runPolicy", {}).update(run_policy)
-            world.put(edited)
+            body = copy.deepcopy(self.body)
+            for name, value in spec.items():
+                known = body["spec"].get(name)
+                body["spec"][name] = {**known, **value} if isinstance(known, dict) else value
+            world.put(body)
 
         return change
 

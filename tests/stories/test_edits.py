@@ -7,25 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.stories.fake_cluster import FakeCluster
-from tests.stories.story import Change, Story, job, nothing
+from tests.stories.story import Story, job, nothing
 
 from finetune_trainer.records import RunSpec
 
 BACKOFF = 20
-
-
-def edited(story: Story, **spec: Any) -> Change:
-    """The user applies the manifest with these parts of the spec laid over it."""
-
-    def change(world: FakeCluster) -> None:
-        body = copy.deepcopy(story.body)
-        for name, value in spec.items():
-            known = body["spec"].get(name)
-            body["spec"][name] = {**known, **value} if isinstance(known, dict) else value
-        world.put(body)
-
-    return change
 
 
 async def running() -> Story:
@@ -76,7 +62,7 @@ async def test_it_takes_effect_with_the_next_attempt(name: str) -> None:
     change, holds = NEXT[name]
     story = await running()
     before = seen(story, 1)
-    await story.then(edited(story, **change), state="Running", attempt=1, Accepted="True/Accepted")
+    await story.then(story.lay_over(**change), state="Running", attempt=1, Accepted="True/Accepted")
     assert seen(story, 1) == before
     await fails(story)
     assert holds(*seen(story, 2))
@@ -95,29 +81,29 @@ FROZEN: dict[str, dict[str, Any]] = {
 async def test_what_is_trained_stays_as_it_was_frozen_and_status_says_so(name: str) -> None:
     story = await running()
     frozen = copy.deepcopy(story.world.objects["ConfigMap", "default", "demo-config"]["data"])
-    await story.then(edited(story, **FROZEN[name]), state="Running", attempt=1, Accepted="True/ChangeIgnored")
+    await story.then(story.lay_over(**FROZEN[name]), state="Running", attempt=1, Accepted="True/ChangeIgnored")
     await fails(story)
     assert story.world.objects["ConfigMap", "default", "demo-config"]["data"] == frozen
 
 
 async def test_more_attempts_are_given_at_once() -> None:
     story = await running()
-    await story.then(edited(story, runPolicy={"maxAttempts": 1}), state="Running")
+    await story.then(story.lay_over(runPolicy={"maxAttempts": 1}), state="Running")
     lost = story.outcome("failed", "CudaError", attempt=1, node_rank=1)
     await story.then(lambda world: world.end("demo-1-worker-0", lost, exit_code=1), state="Failed")
-    await story.then(edited(story, runPolicy={"maxAttempts": 2}), state="Restarting")
+    await story.then(story.lay_over(runPolicy={"maxAttempts": 2}), state="Restarting")
     await story.then(lambda world: world.advance(BACKOFF), state="Starting", pytorchjobs=["demo-2"])
 
 
 async def test_a_deadline_that_has_passed_already_ends_the_job() -> None:
     story = await running()
     await story.then(lambda world: world.advance(100), state="Running")
-    await story.then(edited(story, runPolicy={"activeDeadlineSeconds": 60}), state="Failed")
+    await story.then(story.lay_over(runPolicy={"activeDeadlineSeconds": 60}), state="Failed")
     assert story.status["attempts"][0]["reason"] == "DeadlineExceeded"
 
 
 async def test_the_same_manifest_again_is_nothing() -> None:
     story = await running()
     before = len(story.world.log)
-    await story.then(edited(story), state="Running", attempt=1)
+    await story.then(story.lay_over(), state="Running", attempt=1)
     assert [line for line in story.world.log[before:] if not line.startswith("status")] == []

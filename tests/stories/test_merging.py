@@ -86,10 +86,7 @@ async def test_a_mistake_ends_the_job_until_it_is_mended_and_nothing_is_trained_
 async def test_who_asks_for_it_late_gets_it() -> None:
     story = await begun(job())
     await story.then(trained(story), state="Succeeded", jobs=[], Exported=None)
-
-    def ask(world: FakeCluster) -> None:
-        world.put({**story.body, "spec": {**story.body["spec"], "export": {"merge": True}}})
-
+    ask = story.lay_over(export={"merge": True})
     await story.then(ask, state="Exporting", jobs=["demo-export"], Accepted="True")
     await story.then(ends(folder=FOLDER), state="Succeeded", exportedModel=FOLDER)
 

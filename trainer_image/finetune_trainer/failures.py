@@ -7,6 +7,7 @@ decided from `retryable`: a user's mistake is not, a lost peer is.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import re
 import sys
@@ -15,11 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from finetune_trainer import atomic, records
 from finetune_trainer.context import RunContext
-from finetune_trainer.records import OUT_OF_MEMORY, PEER_LOST, Heartbeat, RankError
+from finetune_trainer.records import OUT_OF_MEMORY, PEER_LOST, Heartbeat, RankError, Report
+
+log = logging.getLogger(__name__)
+_Report = TypeVar("_Report", bound=Report)
 
 
 class RunError(ValueError):
@@ -136,6 +140,15 @@ def judge(error: BaseException) -> Verdict:
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names or _MEMORY_IS_FULL.search(str(error)):
         return Verdict(reason=OUT_OF_MEMORY, retryable=False, users=False)
     return Verdict(reason="Crashed", retryable=True, users=False)
+
+
+def reported(record: type[_Report], error: Exception) -> _Report:
+    """What a pod that does one thing says of an exception; one that is nobody's mistake goes to the log as a whole."""
+    verdict = judge(error)
+    if not verdict.users:
+        log.error("it failed", exc_info=error)
+    message = str(error) or type(error).__name__
+    return record(result="failed", reason=verdict.reason, message=message, retryable=verdict.retryable)
 
 
 _ROOMS = {

@@ -47,6 +47,8 @@ CHECKS: tuple[Check, ...] = (
 """In the order in which people read them."""
 
 
-def check(job: FineTuneJob, observed: Observed, settings: Settings) -> tuple[Violation, ...]:
+def check(
+    job: FineTuneJob, observed: Observed, settings: Settings, policies: Iterable[Check] = CHECKS
+) -> tuple[Violation, ...]:
     """Everything that stands against the job; empty when it may be planned."""
-    return tuple(violation for policy in CHECKS for violation in policy(job, observed, settings))
+    return tuple(violation for policy in policies for violation in policy(job, observed, settings))

@@ -40,7 +40,7 @@ def manifests(job: FineTuneJob, attempt: int, settings: Settings) -> tuple[rende
     """Of the preparation, if there is one, of the attempt, and of the export, if there is one."""
     prepares = plan.prepare_plan(job, settings)
     first = render.preparation(prepares) if prepares is not None else ()
-    last = render.exportation(plan.export_plan(job, Observed(), settings)) if plan.is_exported(job) else ()
+    last = render.exportation(plan.export_plan(job, Observed(), settings)) if plan.awaits_export(job) else ()
     return (*first, *render.children(plan.run_plan(job, attempt, settings, prepared=plan.assumed(job))), *last)
 
 

@@ -4,7 +4,7 @@ Law: decides how many, which name, whether, when to stop retrying; knows neither
 """
 
 from finetune_operator.plan.attempts import Plan, State, make
-from finetune_operator.plan.export import export_plan, is_exported
+from finetune_operator.plan.export import awaits_export, export_plan
 from finetune_operator.plan.prepare import PreparePlan, assumed, prepare_plan
 from finetune_operator.plan.run import OWN_MODEL, PODS, Mount, Paths, RunPlan, run_plan
 from finetune_operator.plan.side_job import SideJobPlan
@@ -20,8 +20,8 @@ __all__ = [
     "SideJobPlan",
     "State",
     "assumed",
+    "awaits_export",
     "export_plan",
-    "is_exported",
     "make",
     "prepare_plan",
     "run_plan",

@@ -227,7 +227,7 @@ def _is_final(job: FineTuneJob, last: AttemptRecord) -> bool:
 def _state_after(job: FineTuneJob, record: AttemptRecord) -> State:
     """The state that a fresh record leads to."""
     if record.reason == "Succeeded":
-        return State.EXPORTING if export.is_exported(job) else State.SUCCEEDED
+        return State.EXPORTING if export.awaits_export(job) else State.SUCCEEDED
     if record.reason == "Suspended":
         return State.SUSPENDED
     failures = sum(known.counted for known in job.recorded.attempts) + record.counted

@@ -15,11 +15,6 @@ from finetune_operator.spec import FineTuneJob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Nothing:
-    """Nothing is left to be exported."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Exporting:
     """Not yet."""
 
@@ -28,10 +23,11 @@ class Exporting:
     """To be rendered and applied."""
 
 
-Stage = Nothing | Exporting | Refused
+Stage = Exporting | Refused | None
+"""None: nothing is left to be exported."""
 
 
-def is_exported(job: FineTuneJob) -> bool:
+def awaits_export(job: FineTuneJob) -> bool:
     """Whether there is something to do after the training: the job says so, and status does not call it done."""
     said = job.spec.export is not None and job.spec.export.merge
     return said and "exportedModel" not in job.recorded.status
@@ -39,8 +35,8 @@ def is_exported(job: FineTuneJob) -> bool:
 
 def stage(job: FineTuneJob, observed: Observed, settings: Settings) -> Stage:
     """Where the export of a job that is trained stands."""
-    if not is_exported(job):
-        return Nothing()
+    if not awaits_export(job):
+        return None
     seen = observed.export
     if seen is None:
         return Exporting(start=export_plan(job, observed, settings))
@@ -51,7 +47,7 @@ def stage(job: FineTuneJob, observed: Observed, settings: Settings) -> Stage:
     if seen.phase == "Failed" or seen.found is None:
         refused = failed(seen, "ExportFailed")
         return dataclasses.replace(refused, message=f"trained, and not exported: {refused.message}")
-    return Nothing()
+    return None
 
 
 def export_plan(job: FineTuneJob, observed: Observed, settings: Settings, paths: Paths = PODS) -> SideJobPlan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,6 @@ from finetune_trainer.export.model import export
 from finetune_trainer.failures import RunError
 from finetune_trainer.records import Completion, Exported, RunSpec
 from finetune_trainer.supervise import Pod
-
-log = logging.getLogger(__name__)
 
 _KEPT = frozenset(
     {"stage", "model_name_or_path", "model_revision", "template", "template_file", "trust_remote_code"}
@@ -41,10 +38,7 @@ def export_in_job(environment: Mapping[str, str]) -> int:
     try:
         found = _exported(pod.config_dir)
     except Exception as error:
-        verdict = failures.judge(error)
-        found = Exported.failed(error, verdict.reason, retryable=verdict.retryable)
-        if not verdict.users:
-            log.exception("the export failed")
+        found = failures.reported(Exported, error)
     return supervise.leave(found, pod.termination_log)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from finetune_trainer.prepare.counted import UNKNOWN, Counted
 from finetune_trainer.prepare.news import News
 from finetune_trainer.records import Preparation, PrepareSpec, RunSpec
 from finetune_trainer.supervise import Pod, Poster
-
-log = logging.getLogger(__name__)
 
 
 def prepare(environment: Mapping[str, str]) -> int:
@@ -35,10 +32,7 @@ def prepare(environment: Mapping[str, str]) -> int:
     try:
         found = _found(pod, run, environment, news)
     except Exception as error:
-        verdict = failures.judge(error)
-        found = Preparation.failed(error, verdict.reason, retryable=verdict.retryable)
-        if not verdict.users:
-            log.exception("the preparation failed")
+        found = failures.reported(Preparation, error)
     if poster is not None:
         poster.close()
     return supervise.leave(found, pod.termination_log)

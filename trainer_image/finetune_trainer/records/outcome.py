@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
 from finetune_trainer.records.names import TERMINATION_LIMIT
 from finetune_trainer.records.record import Record
@@ -77,11 +77,6 @@ class Report(Record):
     reason: str
     message: str
     retryable: bool
-
-    @classmethod
-    def failed(cls, error: Exception, reason: str, *, retryable: bool) -> Self:
-        """Of an exception."""
-        return cls(result="failed", reason=reason, message=str(error) or type(error).__name__, retryable=retryable)
 
     def to_termination_message(self) -> str:
         """As JSON of at most `TERMINATION_LIMIT` bytes: the message's end gives way."""
