@@ -32,6 +32,7 @@ class OperatorProcess:
     Attributes:
         log: what it prints, appended over restarts.
         intake_url: how pods reach it; None when they can't.
+        health_url: where it shows /healthz and /metrics to this machine.
     """
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
@@ -44,6 +45,7 @@ class OperatorProcess:
         self._intake, self._health = _free_ports(2)
         self.log = cluster.logs / "finetune-operator.log"
         self.intake_url = f"http://{cluster.host}:{self._intake}" if cluster.host else None
+        self.health_url = f"http://127.0.0.1:{self._health}"
 
     @property
     def pid(self) -> int | None:
@@ -66,7 +68,7 @@ class OperatorProcess:
         self._settings = self._environment(settings or {})
         self._write_kubeconfig()
         self._spawn()
-        url = f"http://127.0.0.1:{self._health}/healthz"
+        url = f"{self.health_url}/healthz"
         until("the operator", lambda: _healthy(url), alive=lambda: self.pid is not None, log=self.log)
 
     def ensure(self, settings: Mapping[str, Any] | None = None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal
@@ -31,11 +31,15 @@ TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 """No call of ours is long; a connection that died silently must not hold a pass for ever."""
 JSON = "application/json"
 METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+Asked = Callable[[str, str, int], None]
+"""Told of every call: its verb, its resource, and the HTTP status of the answer; 0 where there was none."""
 POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
 
 
 @asynccontextmanager
-async def connect(namespaces: Sequence[str] = ()) -> AsyncIterator[KubernetesCluster]:
+async def connect(
+    namespaces: Sequence[str] = (), asked: Asked = lambda _verb, _resource, _code: None
+) -> AsyncIterator[KubernetesCluster]:
     """One shared client: the service account's inside a pod, else KUBECONFIG or ~/.kube/config.
 
     Raises:
@@ -52,14 +56,20 @@ async def connect(namespaces: Sequence[str] = ()) -> AsyncIterator[KubernetesClu
         except config.ConfigException as error:
             raise ClusterError(f"no cluster to connect to: {error}") from error
     async with ApiClient(configuration) as api:
-        yield KubernetesCluster(api, namespaces)
+        yield KubernetesCluster(api, namespaces, asked)
 
 
 class KubernetesCluster:
     """See `protocol.Cluster`."""
 
-    def __init__(self, api: ApiClient, namespaces: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        namespaces: Sequence[str] = (),
+        asked: Asked = lambda _verb, _resource, _code: None,
+    ) -> None:
         self._api = api
+        self._asked = asked
         self._namespaces: Sequence[str | None] = namespaces or (None,)
 
     async def job(self, key: Key) -> Raw | None:
@@ -190,7 +200,9 @@ class KubernetesCluster:
             response = await self._api.call_api(*call, _request_timeout=TIMEOUT)
             payload: bytes = await response.read()  # type: ignore[no-untyped-call]  # generated, half typed
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._asked(*paths.words(method, path), 0)
             raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
+        self._asked(*paths.words(method, path), response.status)
         if response.status >= 400:
             raise from_response(response.status, payload, response.headers, f"{method} {path}")
         answer: Raw = json.loads(payload)

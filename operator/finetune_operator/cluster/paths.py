@@ -22,3 +22,11 @@ def of(kind: str, namespace: str | None, name: str | None = None) -> str:
     prefix, plural = _PLURALS[kind]
     within = f"/namespaces/{namespace}" if namespace is not None else ""
     return f"/{prefix}{within}/{plural}" + (f"/{name}" if name is not None else "")
+
+
+def words(method: str, path: str) -> tuple[str, str]:
+    """(verb, resource) of a call, as RBAC and the API server's own metrics name them: `("patch", "pods/status")`."""
+    within = path.partition("/namespaces/")[2]
+    parts = within.split("/")[1:] if within else path.split("/")[-1:]
+    verb = {"GET": "get" if len(parts) > 1 else "list", "POST": "create"}.get(method, method.lower())
+    return verb, "/".join(parts[::2])

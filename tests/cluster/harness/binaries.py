@@ -34,6 +34,9 @@ KUBERNETES_PARTS = (
 """Names under which the one Kubernetes program is called."""
 MANIFESTS = "manifests.yaml"
 """The training operator's, beside its program: the module cache may be cleaned."""
+STAGES = "stages.yaml"
+"""kwok's, beside its program: without them it ends at once."""
+_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +107,8 @@ TRAINING_OPERATOR = Program(
 COREDNS = Program(name="coredns", module="coredns")
 PAUSE = Program(name="pause", module="pause")
 HELM = Program(name="helm", module="helm", package="helm.sh/helm/v3/cmd/helm", ldflags=_helm_ldflags())
-PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM)
+KWOK = Program(name="kwok", module="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
+PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM, KWOK)
 
 
 def ensure(layout: Layout, say: Callable[[str], None]) -> None:
@@ -121,13 +125,15 @@ def ensure(layout: Layout, say: Callable[[str], None]) -> None:
                 _build(program, layout, say)
         if not (TRAINING_OPERATOR.folder(layout) / MANIFESTS).exists():
             _write_manifests(layout)
+        if not (KWOK.folder(layout) / STAGES).exists():
+            _write_stages(layout)
 
 
 def link(layout: Layout) -> None:
     """Make the cluster's folder of programs, kubectl among them."""
     layout.bin.mkdir(parents=True, exist_ok=True)
     targets = {part: KUBERNETES.path(layout) for part in KUBERNETES_PARTS}
-    targets |= {program.name: program.path(layout) for program in (TRAINING_OPERATOR, COREDNS, HELM)}
+    targets |= {program.name: program.path(layout) for program in (TRAINING_OPERATOR, COREDNS, HELM, KWOK)}
     for name, target in targets.items():
         (layout.bin / name).unlink(missing_ok=True)
         (layout.bin / name).symlink_to(target)
@@ -166,8 +172,19 @@ def _run_with_progress(name: str, argv: list[str], folder: Path, say: Callable[[
 
 def _write_manifests(layout: Layout) -> None:
     """The training operator's standalone overlay, as upstream wrote it."""
-    dependency = "github.com/kubeflow/training-operator"
-    command("go", "-C", TRAINING_OPERATOR.source, "mod", "download", dependency)
-    module = command("go", "-C", TRAINING_OPERATOR.source, "list", "-m", "-f", "{{.Dir}}", dependency)
+    module = _module(TRAINING_OPERATOR, "github.com/kubeflow/training-operator")
     rendered = command(KUBERNETES.path(layout), "kubectl", "kustomize", f"{module}/manifests/overlays/standalone")
     (TRAINING_OPERATOR.folder(layout) / MANIFESTS).write_text(rendered)
+
+
+def _write_stages(layout: Layout) -> None:
+    """kwok's own stages: nodes are ready, pods run at once, end at once if they are of a Job, and are gone at once."""
+    stages = Path(_module(KWOK, "sigs.k8s.io/kwok")) / "kustomize/stage"
+    files = [file for folder in _STAGE_FOLDERS for file in sorted((stages / folder).glob("[!k]*.yaml"))]
+    (KWOK.folder(layout) / STAGES).write_text("\n---\n".join(file.read_text() for file in files))
+
+
+def _module(program: Program, dependency: str) -> str:
+    """The folder of a dependency's source."""
+    command("go", "-C", program.source, "mod", "download", dependency)
+    return command("go", "-C", program.source, "list", "-m", "-f", "{{.Dir}}", dependency)

@@ -13,7 +13,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from finetune_operator import names
-from finetune_operator.cluster import ClusterError, ClusterRefused, NotFound, Speaker, WebhookUnavailable
+from finetune_operator.cluster import ClusterError, ClusterRefused, NotFound, Speaker, WebhookUnavailable, paths
 from finetune_operator.cluster.client import POD_NAME, POD_UID, KubernetesCluster, speaker
 from finetune_operator.names import Key
 
@@ -81,6 +81,22 @@ async def test_what_an_answer_means(
     assert type(caught.value) is kind
     assert str(caught.value) == f"PATCH {APPLY_PATH}: {message}"
     assert caught.value.retry_after == (7.0 if status == 429 else None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", paths.of("PyTorchJob", "team", "x-1"), ("get", "pytorchjobs")),
+        ("GET", paths.of("ConfigMap", "team"), ("list", "configmaps")),
+        ("GET", paths.of(names.KIND, None), ("list", "finetunejobs")),
+        ("PATCH", JOB_PATH + "/status", ("patch", "finetunejobs/status")),
+        ("POST", paths.of("Event", "team"), ("create", "events")),
+        ("POST", paths.TOKEN_REVIEWS, ("create", "tokenreviews")),
+        ("DELETE", paths.of("Pod", "team", "x-1-master-0"), ("delete", "pods")),
+    ],
+)
+def test_a_call_in_the_words_of_rbac(method: str, path: str, expected: tuple[str, str]) -> None:
+    assert paths.words(method, path) == expected
 
 
 async def test_a_server_that_is_not_there_is_an_error_of_ours() -> None:
