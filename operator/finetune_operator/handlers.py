@@ -6,11 +6,13 @@ that something changed, never what to do: every event ends as the key of the Fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
 import kopf
+from kopf._cogs.structs import bodies, dicts  # private, as the next: what kopf remembers can't be said otherwise
+from kopf._core.reactor import inventory
 
 from finetune_operator import admission, names
 from finetune_operator.names import Key
@@ -18,6 +20,10 @@ from finetune_operator.settings import Settings
 
 SETTLE_SECONDS = 0.5
 """Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
+CHUNK = 100
+"""Objects in an answer to the first list: 10,000 jobs in one answer would be 600 MB of Python objects at once."""
+WORKER_SECONDS = 0.1
+"""kopf's task for an object, and the object's last event with it, live on for so long."""
 CHILDREN = (
     (names.PYTORCHJOB_GROUP, "v1", names.PYTORCHJOB_PLURAL),
     ("batch", "v1", "jobs"),
@@ -47,6 +53,7 @@ async def operate(settings: Settings, program: Program) -> None:
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
+        memories=_NoMemories(),
         # Unsaid, kopf asks who the user is, and an image's user has no name in many clusters.
         identity=names.FIELD_MANAGER,  # type: ignore[arg-type]  # a NewType of str that kopf keeps to itself
     )
@@ -93,6 +100,33 @@ def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
     return handlers
 
 
+class _NoEssence(kopf.DiffBaseStorage):
+    """No handler of ours asks what changed; else kopf copies each object of each event, three times, to compare it."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[dicts.FieldSpec] | None = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing: kopf calls it for change handlers."""
+
+
+class _NoMemories(inventory.ResourceMemories):
+    """Keeps nothing of an object when its event has been handled; else kopf keeps some kB of each as long as it lives."""
+
+    async def recall(
+        self,
+        raw_body: bodies.RawBody,
+        *,
+        memobase: object = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = True,
+    ) -> inventory.ResourceMemory:
+        return inventory.ResourceMemory(noticed_by_listing=noticed_by_listing)
+
+
 def _is_current(job: kopf.Body) -> bool:
     """Its status speaks of this generation: the event is most likely the echo of our own status write."""
     return job.status.get("observedGeneration") == job.metadata.get("generation")
@@ -104,6 +138,9 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30
+    settings.watching.chunk_size = CHUNK
+    settings.queueing.idle_timeout = WORKER_SECONDS
+    settings.persistence.diffbase_storage = _NoEssence()
     for resource in CHILDREN:
         settings.watching.label_selectors[resource] = names.LABEL_JOB
     if ours.admission_folder is not None:
