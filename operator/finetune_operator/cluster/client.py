@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal
+from urllib.parse import urlencode
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes.aio import config
@@ -55,6 +57,8 @@ async def connect(
             )
         except config.ConfigException as error:
             raise ClusterError(f"no cluster to connect to: {error}") from error
+    # Unless there is a proxy: aiohttp would read ~/.netrc, in a thread, before each request.
+    configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
     async with ApiClient(configuration) as api:
         yield KubernetesCluster(api, namespaces, asked)
 
@@ -136,7 +140,7 @@ class KubernetesCluster:
 
     async def event(
         self,
-        key: Key,
+        job: Raw,
         reason: str,
         message: str,
         type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the API's own word
@@ -145,10 +149,8 @@ class KubernetesCluster:
     ) -> None:
         """Tell people through `kubectl describe`, at best effort: a lost event is no error. Its name is of `once`."""
         try:
-            job = await self.job(key)
-            if job is not None:
-                body = _event(job, reason, message, type, once)
-                await self._request("POST", paths.of("Event", key.namespace), body=body)
+            body = _event(job, reason, message, type, once)
+            await self._request("POST", paths.of("Event", job["metadata"]["namespace"]), body=body)
         except ClusterError:
             return
 
@@ -189,15 +191,16 @@ class KubernetesCluster:
     ) -> Raw:
         """One call; every way in which it can fail becomes a `ClusterError`."""
         try:
-            call = await self._api.param_serialize(
+            said = {"Accept": JSON, "Content-Type": JSON, "User-Agent": names.FIELD_MANAGER, **(headers or {})}
+            await self._api.update_params_for_auth(said, None, ["BearerToken"], path, method, None)
+            # Not by the generated `param_serialize`: it walks each body to turn models into what ours are already.
+            response = await self._api.rest_client.request(
                 method,
-                path,
-                query_params=list(query),
-                header_params={"Accept": JSON, "Content-Type": JSON, **(headers or {})},
+                f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else ""),
+                headers=said,
                 body=body,
-                auth_settings=["BearerToken"],
+                _request_timeout=TIMEOUT,
             )
-            response = await self._api.call_api(*call, _request_timeout=TIMEOUT)
             payload: bytes = await response.read()  # type: ignore[no-untyped-call]  # generated, half typed
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._asked(*paths.words(method, path), 0)

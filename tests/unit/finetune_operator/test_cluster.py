@@ -19,6 +19,7 @@ from finetune_operator.names import Key
 
 KEY = Key("team", "a.long.name")
 JOB_PATH = "/apis/finetune.dev/v1alpha1/namespaces/team/finetunejobs/a.long.name"
+JOB = {"metadata": {"name": KEY.name, "namespace": KEY.namespace, "uid": "u"}}
 MANIFEST = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": {"name": "x-1", "namespace": "team"}}
 APPLY_PATH = "/apis/kubeflow.org/v1/namespaces/team/pytorchjobs/x-1"
 
@@ -156,18 +157,16 @@ async def test_status_is_replaced_as_a_whole_and_only_over_the_version_that_was_
 
 
 async def test_a_lost_event_is_no_error(server: Server, cluster: KubernetesCluster) -> None:
-    server.answers["GET", JOB_PATH] = (200, {"metadata": {"name": KEY.name, "namespace": "team", "uid": "u"}})
     server.answers["POST", "/api/v1/namespaces/team/events"] = (403, {"message": "forbidden"})
-    await cluster.event(KEY, "AttemptFailed", "x" * 5000, "Warning", once="attempt 1 ended")
+    await cluster.event(JOB, "AttemptFailed", "x" * 5000, "Warning", once="attempt 1 ended")
     body = server.seen[-1][-1]
     assert (body["involvedObject"]["uid"], body["type"], len(body["message"])) == ("u", "Warning", 1024)
 
 
 async def test_an_event_that_was_told_is_refused_by_its_name(server: Server, cluster: KubernetesCluster) -> None:
-    server.answers["GET", JOB_PATH] = (200, {"metadata": {"name": KEY.name, "namespace": "team", "uid": "u"}})
     names_of = []
     for once in ("attempt 1 ended", "attempt 1 ended", "attempt 2 ended"):
-        await cluster.event(KEY, "Crashed", "a rank died", "Warning", once=once)
+        await cluster.event(JOB, "Crashed", "a rank died", "Warning", once=once)
         names_of.append(server.seen[-1][-1]["metadata"]["name"])
     assert names_of[0] == names_of[1] != names_of[2]
 
