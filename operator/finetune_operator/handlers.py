@@ -6,7 +6,7 @@ that something changed, never what to do: every event ends as the key of the Fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
@@ -24,12 +24,12 @@ CHUNK = 100
 """Objects in an answer to the first list: 10,000 jobs in one answer would be 600 MB of Python objects at once."""
 WORKER_SECONDS = 0.1
 """kopf's task for an object, and the object's last event with it, live on for so long."""
-CHILDREN = (
-    (names.PYTORCHJOB_GROUP, "v1", names.PYTORCHJOB_PLURAL),
-    ("batch", "v1", "jobs"),
-    ("", "v1", "pods"),
-    ("", "v1", "configmaps"),
-)
+CHILDREN = {
+    "PyTorchJob": (names.PYTORCHJOB_GROUP, "v1", names.PYTORCHJOB_PLURAL),
+    "Job": ("batch", "v1", "jobs"),
+    "Pod": ("", "v1", "pods"),
+    "ConfigMap": ("", "v1", "configmaps"),
+}
 
 
 class Program(Protocol):
@@ -38,8 +38,17 @@ class Program(Protocol):
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Entered before the first watch, left after the last."""
 
-    def changed(self, key: Key, seconds: float) -> None:
-        """Something about this job changed: it needs a pass, which may wait so many seconds."""
+    def changed(self, key: Key, seconds: float | None) -> None:
+        """Something about this job changed: it needs a pass, in so many seconds; None: when nothing else is to do."""
+
+    def rests(self, key: Key, version: str) -> None:
+        """It has ended, as its status says of this generation; that is this version of it."""
+
+    def saw(self, kind: str, raw: Mapping[str, Any], *, gone: bool, listed: bool) -> bool:
+        """A child as it is now, or as it was when the watch began (`listed`); False: that is no news."""
+
+    def is_echo(self, key: Key, version: str) -> bool:
+        """This version of the job is the one that we wrote last."""
 
     def told(self, key: Key, status: Mapping[str, Any] | None) -> None:
         """What the status of a job says now; None: the job is gone."""
@@ -76,12 +85,11 @@ def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
     async def job_changed(event: kopf.RawEvent, body: kopf.Body, **_: object) -> None:
         key = Key(body.metadata.namespace or "", body.metadata.name or "")
         program.told(key, None if event["type"] == "DELETED" else body.status)
-        program.changed(key, SETTLE_SECONDS if _is_current(body) else 0.0)
-
-    async def child_changed(body: kopf.Body, **_: object) -> None:
-        job = body.metadata.annotations.get(names.ANNOTATION_JOB)
-        if job is not None:
-            program.changed(Key(body.metadata.namespace or "", job), SETTLE_SECONDS)
+        version = str(body.metadata.get("resourceVersion"))
+        if _has_ended(body):
+            program.rests(key, version)
+        if not program.is_echo(key, version):
+            program.changed(key, _patience(event, body))
 
     async def applied(
         new: kopf.Body | None = None, old: kopf.Body | None = None, *, warnings: list[str], **_: object
@@ -93,20 +101,32 @@ def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
 
     if settings.admission_folder is not None:
         kopf.on.validate(names.GROUP, names.VERSION, names.PLURAL, registry=handlers, id="validate")(applied)
-    for resource in CHILDREN:
-        kopf.on.event(*resource, labels={names.LABEL_JOB: kopf.PRESENT}, registry=handlers, id="child")(child_changed)
+    for kind, resource in CHILDREN.items():
+        kopf.on.event(*resource, labels={names.LABEL_JOB: kopf.PRESENT}, registry=handlers, id="child")(
+            _child_changed(kind, program)
+        )
     kopf.on.login(registry=handlers)(kopf.login_with_service_account)
     kopf.on.login(registry=handlers)(kopf.login_with_kubeconfig)
     return handlers
 
 
+def _has_ended(job: kopf.Body) -> bool:
+    """Its status speaks of this generation, and says when it was over."""
+    return _is_current(job) and "completionTime" in job.status
+
+
 class _NoEssence(kopf.DiffBaseStorage):
     """No handler of ours asks what changed; else kopf copies each object of each event, three times, to compare it."""
 
-    def build(self, *, body: kopf.Body, extra_fields: Iterable[dicts.FieldSpec] | None = None) -> kopf.BodyEssence:
+    def build(
+        self,
+        *,
+        body: kopf.Body,  # noqa: ARG002
+        extra_fields: Iterable[dicts.FieldSpec] | None = None,  # noqa: ARG002
+    ) -> kopf.BodyEssence:
         return kopf.BodyEssence({})
 
-    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
@@ -114,17 +134,37 @@ class _NoEssence(kopf.DiffBaseStorage):
 
 
 class _NoMemories(inventory.ResourceMemories):
-    """Keeps nothing of an object when its event has been handled; else kopf keeps some kB of each as long as it lives."""
+    """Keeps nothing of an object once its event is handled; else kopf keeps some kB of each as long as it lives."""
 
     async def recall(
         self,
-        raw_body: bodies.RawBody,
+        raw_body: bodies.RawBody,  # noqa: ARG002
         *,
-        memobase: object = None,
+        memobase: object = None,  # noqa: ARG002
         noticed_by_listing: bool = False,
-        ephemeral: bool = True,
+        ephemeral: bool = True,  # noqa: ARG002
     ) -> inventory.ResourceMemory:
         return inventory.ResourceMemory(noticed_by_listing=noticed_by_listing)
+
+
+def _child_changed(kind: str, program: Program) -> Callable[..., Awaitable[None]]:
+    """The handler of a kind of child."""
+
+    async def child_changed(event: kopf.RawEvent, body: kopf.Body, **_: object) -> None:
+        job = body.metadata.annotations.get(names.ANNOTATION_JOB)
+        if job is None:
+            return
+        if program.saw(kind, event["object"], gone=event["type"] == "DELETED", listed=event["type"] is None):
+            program.changed(Key(body.metadata.namespace or "", job), SETTLE_SECONDS)
+
+    return child_changed
+
+
+def _patience(event: kopf.RawEvent, job: kopf.Body) -> float | None:
+    """How long a pass over a job may wait: not at all, where somebody waits for an answer."""
+    if event["type"] is None and _has_ended(job):
+        return None
+    return SETTLE_SECONDS if _is_current(job) else 0.0
 
 
 def _is_current(job: kopf.Body) -> bool:
@@ -141,7 +181,7 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     settings.watching.chunk_size = CHUNK
     settings.queueing.idle_timeout = WORKER_SECONDS
     settings.persistence.diffbase_storage = _NoEssence()
-    for resource in CHILDREN:
+    for resource in CHILDREN.values():
         settings.watching.label_selectors[resource] = names.LABEL_JOB
     if ours.admission_folder is not None:
         folder = ours.admission_folder

@@ -5,21 +5,26 @@ Law: puts rooms together; decides nothing.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from finetune_operator import intake, metrics
-from finetune_operator.cluster import Cluster
-from finetune_operator.cluster.client import connect
+from finetune_operator.cluster import ClusterError
+from finetune_operator.cluster.client import KubernetesCluster, connect
 from finetune_operator.names import Key
 from finetune_operator.reconcile import reconcile
 from finetune_operator.settings import Settings
-from finetune_operator.workqueue import Pass, Resync, WorkQueue
+from finetune_operator.workqueue import Lane, Pass, Resync, WorkQueue
 
+logger = logging.getLogger(__name__)
+LIST_AGAIN_SECONDS = 5.0
 SHUTDOWN_SECONDS = 2.0
 """For requests that are being answered when the program ends."""
 
@@ -33,46 +38,93 @@ class Program:
         self._progress = intake.ProgressStore()
         self._queue = WorkQueue(concurrency=settings.concurrency, finished=self._metrics.passed)
         self._metrics.watch_queue(self._queue.__len__)
+        self._inside: _Inside
 
-    def changed(self, key: Key, seconds: float) -> None:
-        """Something about this job changed: it needs a pass, which may wait so many seconds."""
-        if seconds:
+    def changed(self, key: Key, seconds: float | None) -> None:
+        """Something about this job changed: it needs a pass, in so many seconds; None: when nothing else is to do."""
+        if seconds is None:
+            self._queue.add(key, Lane.RESTING)
+        elif seconds:
             self._queue.add_after(key, seconds)
         else:
-            self._queue.add(key)
+            self._queue.add(key, Lane.ASKED)
+
+    def rests(self, key: Key, version: str) -> None:
+        """It has ended, as its status says of this generation; that is this version of it."""
+        self._inside.resync.rests(key, version)
+        self._inside.cluster.doubt(key)
+
+    def saw(self, kind: str, raw: Mapping[str, Any], *, gone: bool, listed: bool) -> bool:
+        """A child as it is now, or as it was when the watch began (`listed`); False: that is no news."""
+        return self._inside.cluster.saw(kind, dict(raw), gone=gone, listed=listed)
+
+    def is_echo(self, key: Key, version: str) -> bool:
+        """This version of the job is the one that we wrote last."""
+        return self._inside.cluster.wrote(key) == version
 
     def told(self, key: Key, status: Mapping[str, Any] | None) -> None:
         """What the status of a job says now; None: the job is gone."""
         self._metrics.job(key, status)
         if status is None:
             self._progress.forget(key)
+            self._inside.cluster.forget(key)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Runs inside; afterwards nothing is left."""
         settings = self._settings
         async with connect(settings.namespaces, self._metrics.asked) as cluster:
-            resync = Resync(cluster.jobs, self._queue.add, seconds=settings.resync_seconds)
+            resync = Resync(cluster.jobs, self._look_again, seconds=settings.resync_seconds)
+            self._inside = _Inside(cluster=cluster, resync=resync)
             posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
             health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync))
             async with _served(posts, settings.intake_bind), _served(health, settings.health_bind):
                 self._queue.start(self._pass_on(cluster))
                 resync.start()
+                listing = asyncio.create_task(_list_children(cluster), name="list of all children")
                 try:
                     yield
                 finally:
+                    listing.cancel()
                     await resync.stop()
                     await self._queue.stop()
 
-    def _pass_on(self, cluster: Cluster) -> Pass:
+    def _pass_on(self, cluster: KubernetesCluster) -> Pass:
         async def one_pass(key: Key) -> float | None:
-            return await reconcile(key, cluster, self._settings, self._progress, datetime.now(UTC))
+            try:
+                return await reconcile(key, cluster, self._settings, self._progress, datetime.now(UTC))
+            finally:
+                if self._inside.resync.is_resting(key):
+                    cluster.doubt(key)  # of one that has ended, nothing is kept in memory
 
         return one_pass
+
+    def _look_again(self, key: Key) -> None:
+        """A pass that trusts no watch."""
+        self._inside.cluster.doubt(key)
+        self._queue.add(key)
 
     def _posted(self, key: Key) -> None:
         """Posts of one job lead to one pass in `progress_seconds`, however many they are."""
         self._queue.add_after(key, self._settings.progress_seconds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Inside:
+    """What there is while the program runs."""
+
+    cluster: KubernetesCluster
+    resync: Resync
+
+
+async def _list_children(cluster: KubernetesCluster) -> None:
+    """Until it was possible; before that, each new job's children are read live."""
+    while True:
+        try:
+            return await cluster.list_children()
+        except ClusterError as error:
+            logger.warning("could not list the children of all jobs: %s", error)
+            await asyncio.sleep(LIST_AGAIN_SECONDS)
 
 
 def _ailing(queue: WorkQueue, resync: Resync) -> str | None:

@@ -6,6 +6,7 @@ Law: the order of a pass and nothing else; every trigger ends here, and running 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ from finetune_operator.spec import FineTuneJob, Violation
 
 CHECK_AGAIN_SECONDS = 15.0
 """A claim that was missing may be applied a moment later by the same GitOps sync."""
+FOLLOW_UP_SECONDS = 5.0
+"""After something was started, ended or deleted: somebody else's answer brings the next pass sooner."""
 
 
 class Posts(Protocol):
@@ -50,12 +53,15 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
     except spec.SpecInvalid as error:
         await _report(key, cluster, body, status.rejected(body, error.violations, now))
         return None
-    observed = observe.of(await cluster.children(key, spec.claims(job.spec)), uid=job.uid, posted=posts.get(key))
-    violations = _at_the_door(job, observed, settings)
-    if violations:
-        await _report(key, cluster, body, status.rejected(body, violations, now, reason="Refused"))
+    children = await cluster.children(key, spec.claims(job.spec))
+    decided = _decide(job, children, posts.get(key), settings, now)
+    if not children.live and decided.acts:
+        children = await cluster.children(key, spec.claims(job.spec), live=True)
+        decided = _decide(job, children, posts.get(key), settings, now)
+    observed, planned = decided.observed, decided.planned
+    if planned is None:
+        await _report(key, cluster, body, status.rejected(body, decided.violations, now, reason="Refused"))
         return CHECK_AGAIN_SECONDS
-    planned = plan.make(job, observed, settings, now)
     told = status.of(job, planned, observed, now)
     try:
         manifests = _wanted(planned)
@@ -74,7 +80,52 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
         await cluster.event(body, event.reason, event.message, event.type, once=event.once)
     await _report(key, cluster, body, told)
     posts.written(key, now)
-    return planned.requeue_after
+    return _next(job, told, decided, settings, now)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Decided:
+    """What one look at the children led to."""
+
+    observed: observe.Observed
+    violations: tuple[Violation, ...] = ()
+    planned: plan.Plan | None = None
+    """None where there are violations."""
+
+    @property
+    def acts(self) -> bool:
+        """It starts, ends or deletes something, so what it is decided on has to be so now."""
+        planned = self.planned
+        return planned is not None and bool(
+            planned.run or planned.prepare or planned.export or planned.record or planned.obsolete
+        )
+
+
+def _decide(
+    job: FineTuneJob, children: observe.RawChildren, posted: Posted | None, settings: Settings, now: datetime
+) -> _Decided:
+    observed = observe.of(children, uid=job.uid, posted=posted)
+    violations = _at_the_door(job, observed, settings)
+    if violations:
+        return _Decided(observed=observed, violations=violations)
+    return _Decided(observed=observed, planned=plan.make(job, observed, settings, now))
+
+
+def _next(
+    job: FineTuneJob, told: dict[str, Any], decided: _Decided, settings: Settings, now: datetime
+) -> float | None:
+    """Seconds until the next pass without an event: the echo of our own writes is none.
+
+    At once, if the same children lead further now that this status is written.
+    """
+    assert decided.planned is not None
+    requeue_after = decided.planned.requeue_after
+    if decided.acts:
+        return FOLLOW_UP_SECONDS if requeue_after is None else min(requeue_after, FOLLOW_UP_SECONDS)
+    again = replace(job, recorded=spec.recorded_from_status(told))
+    planned = plan.make(again, decided.observed, settings, now)
+    is_steady = status.of(again, planned, decided.observed, now) == told and planned == decided.planned
+    return requeue_after if is_steady else 0.0
 
 
 def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:

@@ -7,10 +7,12 @@ every job, and kopf serialises events by object, so that a child's event would r
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from enum import IntEnum
 from typing import Protocol
 
 from finetune_operator.cluster import ClusterError
@@ -22,8 +24,30 @@ FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 120.0
 
 
+RESTING_PAUSE = 0.02
+"""Seconds between two passes over jobs that rest: ten thousand are looked at in some minutes, beside the others."""
+
+RESTING_TROUBLE = 5.0
+"""Seconds that they all wait after one of them failed: most likely the API server is away."""
+
+
+class Lane(IntEnum):
+    """How urgent a pass is; the lower, the sooner."""
+
+    ASKED = 0
+    """Somebody waits for an answer: the job is new, or was edited."""
+    CHANGED = 1
+    """A child changed, or a clock rang."""
+    RESTING = 2
+    """Nothing is known to have happened since it ended: one at a time, with a pause."""
+
+
 Pass = Callable[[Key], Awaitable[float | None]]
 """Runs for a key; returns the seconds until the key needs another pass by itself, or None."""
+
+
+_Turn = tuple[Lane, int, Key]
+"""(lane, number that rises, key)."""
 
 
 class Timer(Protocol):
@@ -65,21 +89,24 @@ class WorkQueue:
         self._concurrency = concurrency
         self._own_clock = clock
         self._finished = finished
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._queued: set[Key] = set()
+        self._ready: asyncio.PriorityQueue[_Turn] = asyncio.PriorityQueue()
+        self._resting: asyncio.Queue[_Turn] = asyncio.Queue()
+        self._turns = itertools.count()
+        self._queued: dict[Key, Lane] = {}
         self._running: set[Key] = set()
-        self._again: set[Key] = set()
+        self._again: dict[Key, Lane] = {}
         self._timers: dict[Key, Timer] = {}
         self._failures: dict[Key, int] = {}
         self._workers: list[asyncio.Task[None]] = []
 
-    def add(self, key: Key) -> None:
-        """Run a pass soon; during a pass of the same key: once more afterwards."""
+    def add(self, key: Key, lane: Lane = Lane.CHANGED) -> None:
+        """Run a pass soon; during a pass of the same key: once more afterwards. Of two lanes the faster one stands."""
         if key in self._running:
-            self._again.add(key)
-        elif key not in self._queued:
-            self._queued.add(key)
-            self._ready.put_nowait(key)
+            self._again[key] = min(lane, self._again.get(key, lane))
+        elif lane < self._queued.get(key, Lane.RESTING + 1):
+            self._queued[key] = lane
+            line = self._resting if lane == Lane.RESTING else self._ready
+            line.put_nowait((lane, next(self._turns), key))
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Run a pass in `seconds`, unless one starts before that; of two wishes the earlier one stands."""
@@ -91,8 +118,8 @@ class WorkQueue:
         self._timers[key] = self._clock.call_later(max(0.0, seconds), self._due, key)
 
     def __len__(self) -> int:
-        """Keys that wait for a worker."""
-        return len(self._queued)
+        """Keys that wait for a worker; those that rest are not counted."""
+        return sum(lane != Lane.RESTING for lane in self._queued.values())
 
     @property
     def alive(self) -> bool:
@@ -102,9 +129,11 @@ class WorkQueue:
     def start(self, one_pass: Pass) -> None:
         """Start the workers in the running event loop; what was added before waits for them."""
         self._workers = [
-            asyncio.create_task(self._work(one_pass), name=f"pass worker {index}")
+            asyncio.create_task(self._work(one_pass, self._ready), name=f"pass worker {index}")
             for index in range(self._concurrency)
         ]
+        resting = self._work(one_pass, self._resting, pause=RESTING_PAUSE)
+        self._workers.append(asyncio.create_task(resting, name="pass worker of those that rest"))
 
     async def stop(self) -> None:
         """Cancel timers and workers; a pass that runs ends at its next await, and the next start repeats it."""
@@ -117,6 +146,7 @@ class WorkQueue:
     async def idle(self) -> None:
         """Wait until no key is queued and no pass runs; timers don't count."""
         await self._ready.join()
+        await self._resting.join()
 
     @property
     def _clock(self) -> Clock:
@@ -126,25 +156,34 @@ class WorkQueue:
         self._timers.pop(key, None)
         self.add(key)
 
-    async def _work(self, one_pass: Pass) -> None:
+    async def _work(self, one_pass: Pass, line: asyncio.Queue[_Turn], *, pause: float = 0.0) -> None:
         while True:
-            key = await self._ready.get()
-            self._queued.discard(key)
-            self._running.add(key)
-            timer = self._timers.pop(key, None)
-            if timer is not None:
-                timer.cancel()
-            try:
-                await self._run(one_pass, key)
-            finally:
-                self._running.discard(key)
-                if key in self._again:
-                    self._again.discard(key)
-                    self.add(key)
-                self._ready.task_done()
+            lane, _, key = await line.get()
+            if self._queued.get(key) == lane:  # else it went by a faster lane
+                await self._serve(one_pass, key, lane)
+            line.task_done()
+            if pause:
+                await asyncio.sleep(pause)
 
-    async def _run(self, one_pass: Pass, key: Key) -> None:
-        """One pass, and when the next one comes."""
+    async def _serve(self, one_pass: Pass, key: Key, lane: Lane) -> None:
+        """A pass of a key whose turn has come; what was asked for meanwhile waits for its end."""
+        del self._queued[key]
+        self._running.add(key)
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        try:
+            is_done = await self._run(one_pass, key, or_again=lane != Lane.RESTING)
+        finally:
+            self._running.discard(key)
+            if key in self._again:
+                self.add(key, self._again.pop(key))
+        if not is_done and lane == Lane.RESTING:
+            self.add(key, lane)
+            await asyncio.sleep(RESTING_TROUBLE)  # of one as of ten thousand: they wait together
+
+    async def _run(self, one_pass: Pass, key: Key, *, or_again: bool) -> bool:
+        """One pass, and when the next one comes; False: it failed, and was not to come again by itself."""
         begin, result = self._clock.time(), "ok"
         try:
             requeue_after = await one_pass(key)
@@ -157,8 +196,9 @@ class WorkQueue:
         else:
             self._failures.pop(key, None)
         self._finished(result, self._clock.time() - begin)
-        if requeue_after is not None:
+        if requeue_after is not None and (or_again or result == "ok"):
             self.add_after(key, requeue_after)
+        return result == "ok" or or_again
 
     def _backoff(self, key: Key, retry_after: float | None) -> float:
         """Doubles with each failure in a row; what the API server asks for comes first."""
@@ -168,10 +208,12 @@ class WorkQueue:
 
 
 class Resync:
-    """Adds every job at start and then every `seconds`, whatever the watches say: a lost event costs no more.
+    """Adds every job every `seconds`, whatever the watches say: a lost event costs no more. (They list all at start.)
+
+    A job that has ended, and is still the version that `rests` was told of, is left alone.
 
     Args:
-        keys: Lists the jobs.
+        jobs: Lists the jobs, each with its version.
         add: Takes one.
         seconds: Between two rounds; each wait is up to a tenth shorter or longer.
         sleep: `asyncio.sleep` unless a test brings its own.
@@ -180,14 +222,15 @@ class Resync:
 
     def __init__(
         self,
-        keys: Callable[[], Awaitable[Iterable[Key]]],
+        jobs: Callable[[], Awaitable[Iterable[tuple[Key, str]]]],
         add: Callable[[Key], None],
         *,
         seconds: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._keys = keys
+        self._jobs = jobs
+        self._resting: dict[Key, str] = {}
         self._add = add
         self._seconds = seconds
         self._sleep = sleep
@@ -195,8 +238,16 @@ class Resync:
         self._last = clock()
         self._task: asyncio.Task[None] | None = None
 
+    def rests(self, key: Key, version: str) -> None:
+        """This job has ended, and nothing is left to be done about this version of it."""
+        self._resting[key] = version
+
+    def is_resting(self, key: Key) -> bool:
+        """`rests` was told of it, and the rounds have not seen another version since."""
+        return key in self._resting
+
     def start(self) -> None:
-        """Start the rounds in the running event loop."""
+        """Start the rounds in the running event loop; the first is after `seconds`."""
         self._task = asyncio.create_task(self._rounds(), name="resync")
 
     async def stop(self) -> None:
@@ -216,13 +267,19 @@ class Resync:
 
     async def _rounds(self) -> None:
         while True:
+            await self._sleep(self._seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             try:
-                for key in await self._keys():
-                    self._add(key)
+                await self._round()
             except ClusterError as error:
                 logger.warning("could not list the jobs: %s", error)
             except Exception:
                 logger.exception("a bug in the resync, which ends with it")
                 raise
             self._last = self._clock()
-            await self._sleep(self._seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+
+    async def _round(self) -> None:
+        found = dict(await self._jobs())
+        self._resting = {key: version for key, version in self._resting.items() if found.get(key) == version}
+        for key in found:
+            if key not in self._resting:
+                self._add(key)

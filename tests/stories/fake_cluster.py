@@ -38,6 +38,9 @@ class FakeCluster:
         """Deleted pods stay, terminating, until `finish_terminating`."""
         self.troubles: list[tuple[str, ClusterError]] = []
         """(start of a log line, error): the next write whose line starts so fails."""
+        self.unseen: set[str] = set()
+        """Kinds that the watches have not shown yet: a read that is not live lacks them."""
+        self.live_reads = 0
         self._numbers = itertools.count(1)
 
     # The protocol.
@@ -45,20 +48,28 @@ class FakeCluster:
     async def job(self, key: Key) -> Raw | None:
         return self._read(names.KIND, key.namespace, key.name)
 
-    async def jobs(self) -> list[Key]:
-        return [Key(namespace, name) for kind, namespace, name in self.objects if kind == names.KIND]
+    async def jobs(self) -> list[tuple[Key, str]]:
+        return [
+            (Key(namespace, name), raw["metadata"]["resourceVersion"])
+            for (kind, namespace, name), raw in self.objects.items()
+            if kind == names.KIND
+        ]
 
-    async def children(self, key: Key, claims: Iterable[str]) -> RawChildren:
+    async def children(self, key: Key, claims: Iterable[str], *, live: bool = False) -> RawChildren:
         label = names.base_name(key.name)
+        shown = {kind for kind in ("ConfigMap", "Job", "PyTorchJob", "Pod") if live or kind not in self.unseen}
         found = {
-            kind: self._labelled(kind, key.namespace, label) for kind in ("ConfigMap", "Job", "PyTorchJob", "Pod")
+            kind: self._labelled(kind, key.namespace, label) if kind in shown else ()
+            for kind in ("ConfigMap", "Job", "PyTorchJob", "Pod")
         }
+        self.live_reads += live
         return RawChildren(
             configmaps=tuple({"metadata": raw["metadata"]} for raw in found["ConfigMap"]),
             jobs=found["Job"],
             pytorchjobs=found["PyTorchJob"],
             pods=found["Pod"],
             claims={claim: self._read("PersistentVolumeClaim", key.namespace, claim) for claim in claims},
+            live=live,
         )
 
     async def apply(self, manifest: Raw) -> None:

@@ -1,8 +1,8 @@
 """The real cluster, through kubernetes.aio's plain client: dicts in, dicts out.
 
-A pass reads live, by label, and never from a cache fed by watches: a view that lacks a child it has just made, or that
-has not arrived yet after a restart, would start a second attempt. The price is one GET and four lists, asked at the
-same time; ConfigMaps come as metadata only. Lists name no resource version on purpose: such a read is consistent.
+A pass reads its job live, and the job's children from a view that the watches keep (`view`), or live, by label, where
+it is to start, end or delete something: a view that lacks a child would start a second attempt. A live read is four
+lists, asked at the same time; ConfigMaps come as metadata only, and no resource version is named: it is consistent.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlencode
@@ -26,11 +27,14 @@ from finetune_operator import names
 from finetune_operator.cluster import paths
 from finetune_operator.cluster.errors import ClusterError, NotFound, from_response
 from finetune_operator.cluster.protocol import Raw, Speaker
+from finetune_operator.cluster.view import KINDS, Place, View, place_of
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 """No call of ours is long; a connection that died silently must not hold a pass for ever."""
+CHUNK = 500
+"""Objects in one answer of a list of all."""
 JSON = "application/json"
 METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 Asked = Callable[[str, str, int], None]
@@ -74,44 +78,109 @@ class KubernetesCluster:
     ) -> None:
         self._api = api
         self._asked = asked
+        self._view = View()
+        self._written: dict[Key, str] = {}
         self._namespaces: Sequence[str | None] = namespaces or (None,)
 
     async def job(self, key: Key) -> Raw | None:
         """The FineTuneJob as it is now; None where there is none."""
         return await self._get(names.KIND, key.namespace, key.name)
 
-    async def jobs(self) -> list[Key]:
-        """Every FineTuneJob that this operator serves."""
-        lists = await asyncio.gather(
-            *(self._list(names.KIND, namespace, accept=METADATA_LIST) for namespace in self._namespaces)
-        )
-        found = (item["metadata"] for items in lists for item in items)
-        return [Key(metadata["namespace"], metadata["name"]) for metadata in found]
+    async def jobs(self) -> list[tuple[Key, str]]:
+        """Every FineTuneJob that this operator serves, with its resource version."""
+        return [job for namespace in self._namespaces async for job in self._versions(namespace)]
 
-    async def children(self, key: Key, claims: Iterable[str]) -> RawChildren:
-        """What carries this job's label, as it is now, and the named claims of its namespace."""
-        wanted = tuple(claims)
-        selector = f"{names.LABEL_JOB}={names.base_name(key.name)}"
-        configmaps, jobs, pytorchjobs, pods, found = await asyncio.gather(
-            self._list("ConfigMap", key.namespace, selector, accept=METADATA_LIST),
-            self._list("Job", key.namespace, selector),
-            self._list("PyTorchJob", key.namespace, selector),
-            self._list("Pod", key.namespace, selector),
+    async def _versions(self, namespace: str | None) -> AsyncIterator[tuple[Key, str]]:
+        async for metadata in self._metadata(names.KIND, namespace):
+            yield Key(metadata["namespace"], metadata["name"]), metadata["resourceVersion"]
+
+    async def _places(self, kind: str, namespace: str | None) -> AsyncIterator[Place]:
+        async for metadata in self._metadata(kind, namespace, names.LABEL_JOB):
+            yield place_of({"metadata": metadata})
+
+    async def _metadata(self, kind: str, namespace: str | None, selector: str = "") -> AsyncIterator[Raw]:
+        """In chunks: ten thousand in one answer would be kept in memory at once."""
+        following: str | None = ""
+        while following is not None:
+            asked = {"limit": str(CHUNK), "labelSelector": selector, "continue": following}
+            answer = await self._request(
+                "GET",
+                paths.of(kind, namespace),
+                query=[(name, value) for name, value in asked.items() if value],
+                headers={"Accept": METADATA_LIST},
+            )
+            for item in answer["items"] or ():
+                yield item["metadata"]
+            following = answer.get("metadata", {}).get("continue") or None
+
+    async def list_children(self) -> None:
+        """Whose children there are: from then on, new jobs need no look. What is made meanwhile, the watches tell."""
+        places = [
+            place for kind in KINDS for namespace in self._namespaces async for place in self._places(kind, namespace)
+        ]
+        self._view.complete(places)
+
+    def saw(self, kind: str, raw: Raw, *, gone: bool, listed: bool) -> bool:
+        """A watch showed a child; False: no news, such as the echo of our own write."""
+        return self._view.put(kind, raw, gone=gone, listed=listed)
+
+    def wrote(self, key: Key) -> str | None:
+        """The version that our last status write made of a job."""
+        return self._written.get(key)
+
+    def doubt(self, key: Key) -> None:
+        """Read this job's children live when they are next asked for."""
+        self._view.forget(_place(key))
+
+    def forget(self, key: Key) -> None:
+        """The job is gone; its children, which go with it, may still be there for a job of the same name."""
+        self._written.pop(key, None)
+        self._view.forget(_place(key))
+
+    async def children(self, key: Key, claims: Iterable[str], *, live: bool = False) -> RawChildren:
+        """What carries this job's label, and the named claims of its namespace; see `protocol.Cluster`."""
+        wanted, place, since = tuple(claims), _place(key), self._view.moment
+        found, read = await asyncio.gather(
             asyncio.gather(*(self._get("PersistentVolumeClaim", key.namespace, claim) for claim in wanted)),
+            self._read(place) if live or self._view.of(place) is None else _nothing(),
         )
         claimed = dict(zip(wanted, found, strict=True))
-        return RawChildren(configmaps=configmaps, jobs=jobs, pytorchjobs=pytorchjobs, pods=pods, claims=claimed)
+        if read is not None:
+            self._view.replace(place, read, since=since)
+            return replace(read, claims=claimed)
+        is_new, seen = self._view.is_new(place), self._view.of(place) or {}
+        return RawChildren(
+            configmaps=seen.get("ConfigMap", ()),
+            jobs=seen.get("Job", ()),
+            pytorchjobs=seen.get("PyTorchJob", ()),
+            pods=seen.get("Pod", ()),
+            claims=claimed,
+            live=is_new,
+        )
+
+    async def _read(self, place: Place) -> RawChildren:
+        namespace, label = place
+        selector = f"{names.LABEL_JOB}={label}"
+        configmaps, jobs, pytorchjobs, pods = await asyncio.gather(
+            self._list("ConfigMap", namespace, selector, accept=METADATA_LIST),
+            self._list("Job", namespace, selector),
+            self._list("PyTorchJob", namespace, selector),
+            self._list("Pod", namespace, selector),
+        )
+        return RawChildren(configmaps=configmaps, jobs=jobs, pytorchjobs=pytorchjobs, pods=pods)
 
     async def apply(self, manifest: Raw) -> None:
         """Server-side apply, by force: every field of the manifest is ours afterwards."""
         metadata = manifest["metadata"]
-        await self._request(
+        made = await self._request(
             "PATCH",
             paths.of(manifest["kind"], metadata["namespace"], metadata["name"]),
             query=[("fieldManager", names.FIELD_MANAGER), ("force", "true")],
             body=manifest,
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
+        if names.LABEL_JOB in made.get("metadata", {}).get("labels", {}):
+            self._view.put(manifest["kind"], made)
 
     async def delete(self, kind: str, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Delete with all that the object owns, in the background. Gone already, or another uid: nothing to do."""
@@ -130,13 +199,14 @@ class KubernetesCluster:
         patch: list[Raw] = [{"op": "add", "path": "/status", "value": status}]
         if resource_version is not None:
             patch.insert(0, {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version})
-        await self._request(
+        written = await self._request(
             "PATCH",
             f"{paths.of(names.KIND, key.namespace, key.name)}/status",
             query=[("fieldManager", names.FIELD_MANAGER)],
             body=patch,
             headers={"Content-Type": "application/json-patch+json"},
         )
+        self._written[key] = written.get("metadata", {}).get("resourceVersion", "")
 
     async def event(
         self,
@@ -194,14 +264,14 @@ class KubernetesCluster:
             said = {"Accept": JSON, "Content-Type": JSON, "User-Agent": names.FIELD_MANAGER, **(headers or {})}
             await self._api.update_params_for_auth(said, None, ["BearerToken"], path, method, None)
             # Not by the generated `param_serialize`: it walks each body to turn models into what ours are already.
-            response = await self._api.rest_client.request(
+            response = await self._api.rest_client.request(  # type: ignore[no-untyped-call]  # generated, half typed
                 method,
                 f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else ""),
                 headers=said,
                 body=body,
                 _request_timeout=TIMEOUT,
             )
-            payload: bytes = await response.read()  # type: ignore[no-untyped-call]  # generated, half typed
+            payload: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._asked(*paths.words(method, path), 0)
             raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
@@ -210,6 +280,14 @@ class KubernetesCluster:
             raise from_response(response.status, payload, response.headers, f"{method} {path}")
         answer: Raw = json.loads(payload)
         return answer
+
+
+def _place(key: Key) -> Place:
+    return key.namespace, names.base_name(key.name)
+
+
+async def _nothing() -> None:
+    return None
 
 
 def speaker(status: Raw) -> Speaker | None:

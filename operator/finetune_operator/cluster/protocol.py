@@ -27,11 +27,15 @@ class Cluster(Protocol):
     async def job(self, key: Key) -> Raw | None:
         """The FineTuneJob as it is now; None where there is none."""
 
-    async def jobs(self) -> list[Key]:
-        """Every FineTuneJob that this operator serves."""
+    async def jobs(self) -> list[tuple[Key, str]]:
+        """Every FineTuneJob that this operator serves, with its resource version."""
 
-    async def children(self, key: Key, claims: Iterable[str]) -> RawChildren:
-        """What carries this job's label, as it is now, and the named claims of its namespace."""
+    async def children(self, key: Key, claims: Iterable[str], *, live: bool = False) -> RawChildren:
+        """What carries this job's label, and the named claims of its namespace.
+
+        Unless `live`, children may be as the watches showed them last (`RawChildren.live` says it); never older than
+        what we wrote ourselves.
+        """
 
     async def apply(self, manifest: Raw) -> None:
         """Server-side apply, by force: every field of the manifest is ours afterwards.

@@ -78,7 +78,7 @@ class Doorkeeper:
             return (await self._cluster.review(token),)
 
     async def _newest_attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
-        observed = observe.of(await self._cluster.children(key, ()), uid=job_uid)
+        observed = observe.of(await self._cluster.children(key, (), live=True), uid=job_uid)
         newest = observed.attempts[-1] if observed.attempts else None
         prepares = observed.prepare.pods if observed.prepare is not None else frozenset()
         if newest is None and (speaker.pod, speaker.uid) in prepares:

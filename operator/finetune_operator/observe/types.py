@@ -22,6 +22,8 @@ class RawChildren:
     pods: tuple[dict[str, Any], ...] = ()
     claims: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     """The PersistentVolumeClaims asked for, by name; None where there is none."""
+    live: bool = True
+    """As they are now; else as the watches showed them last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

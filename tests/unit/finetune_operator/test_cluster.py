@@ -119,9 +119,9 @@ async def test_children_are_found_by_label_and_empty_lists_may_be_null(
 
 
 async def test_jobs_of_all_namespaces_or_of_those_we_serve(server: Server, cluster: KubernetesCluster) -> None:
-    items = [{"metadata": {"namespace": "team", "name": "a"}}]
+    items = [{"metadata": {"namespace": "team", "name": "a", "resourceVersion": "7"}}]
     server.answers["GET", "/apis/finetune.dev/v1alpha1/finetunejobs"] = (200, {"items": items})
-    assert await cluster.jobs() == [Key("team", "a")]
+    assert await cluster.jobs() == [(Key("team", "a"), "7")]
     assert await cluster.job(Key("team", "b")) == {"items": None}
     server.answers["GET", JOB_PATH] = (404, {})
     assert await cluster.job(KEY) is None

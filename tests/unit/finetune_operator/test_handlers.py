@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import kopf
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -83,7 +84,11 @@ class Recorder:
     """A program that only remembers what it was told."""
 
     def __init__(self) -> None:
-        self.calls: asyncio.Queue[tuple[Key, float]] = asyncio.Queue()
+        self.calls: asyncio.Queue[tuple[Key, float | None]] = asyncio.Queue()
+        self.resting: dict[Key, str] = {}
+        self.written: dict[Key, str] = {}
+        self.children: list[tuple[str, str, bool]] = []
+        self.is_news = True
         self.statuses: dict[Key, dict[str, Any] | None] = {}
         self.is_inside = False
 
@@ -93,8 +98,18 @@ class Recorder:
         yield
         self.is_inside = False
 
-    def changed(self, key: Key, seconds: float) -> None:
+    def changed(self, key: Key, seconds: float | None) -> None:
         self.calls.put_nowait((key, seconds))
+
+    def rests(self, key: Key, version: str) -> None:
+        self.resting[key] = version
+
+    def saw(self, kind: str, raw: Mapping[str, Any], *, gone: bool, listed: bool) -> bool:
+        self.children.append((kind, raw["metadata"]["name"], gone))
+        return self.is_news and not listed
+
+    def is_echo(self, key: Key, version: str) -> bool:
+        return self.written.get(key) == version
 
     def told(self, key: Key, status: Mapping[str, Any] | None) -> None:
         self.statuses[key] = None if status is None else dict(status)
@@ -164,3 +179,35 @@ async def test_only_our_children_are_watched_and_nothing_is_written(server: ApiS
     selectors = {plural: selector for _, plural, selector in server.requests}
     assert selectors[PODS] == selectors["configmaps"] == selectors[names.PYTORCHJOB_PLURAL] == names.LABEL_JOB
     assert selectors[JOBS] == ""
+
+
+async def test_what_rests_waits_and_an_echo_of_our_own_write_wakes_nobody(server: ApiServer) -> None:
+    over = {"state": "Succeeded", "observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"}
+    server.listed[JOBS] = [body("over", status=over)]
+    server.listed[PODS] = [child("pod-0", "over")]
+    program = Recorder()
+    program.written[Key("team", "ours")] = "2"
+    async with operating(program):
+        assert await program.calls.get() == (Key("team", "over"), None)
+        assert program.resting == {Key("team", "over"): "2"}
+        server.happen(JOBS, "MODIFIED", body("ours", status={"state": "Running", "observedGeneration": 1}))
+        server.happen(JOBS, "MODIFIED", body("edited", status={"observedGeneration": 1}, metadata={"generation": 2}))
+        assert await program.calls.get() == (Key("team", "edited"), 0.0)
+        program.is_news = False
+        server.happen(PODS, "MODIFIED", child("pod-1", "over"))
+        server.happen(PODS, "DELETED", child("pod-2", "over"))
+        server.happen(JOBS, "MODIFIED", body("over", status=over))
+        assert await program.calls.get() == (Key("team", "over"), handlers.SETTLE_SECONDS)
+        await asyncio.sleep(0)
+    assert program.calls.empty()
+    assert ("Pod", "pod-0", False) in program.children
+
+
+async def test_kopf_keeps_nothing_of_an_object() -> None:
+    settings = handlers.kopf_settings(Settings())
+    raw = body("a", spec={"training": {}})
+    assert settings.persistence.diffbase_storage.build(body=kopf.Body(raw)) == {}
+    memories = handlers._NoMemories()
+    first = await memories.recall(raw)
+    assert await memories.recall(raw) is not first
+    assert list(memories.iter_all_memories()) == []

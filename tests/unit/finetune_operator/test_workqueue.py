@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from finetune_operator import workqueue
 from finetune_operator.cluster import ClusterError
 from finetune_operator.names import Key
-from finetune_operator.workqueue import LONGEST_BACKOFF, Pass, Resync, WorkQueue
+from finetune_operator.workqueue import LONGEST_BACKOFF, Lane, Pass, Resync, WorkQueue
 
 A, B = Key("team", "a"), Key("team", "b")
 
@@ -242,6 +243,48 @@ async def test_stopping_ends_a_pass_that_waits_and_the_queue_is_no_longer_alive(
     assert not queue.alive
 
 
+async def test_who_waits_for_an_answer_goes_first_and_who_rests_goes_last() -> None:
+    gate = Gate()
+    first, changed, asked, rests = (Key("team", name) for name in ("first", "changed", "asked", "rests"))
+    async with started(gate.one_pass, HandClock(), concurrency=1) as queue:
+        queue.add(first)
+        await gate.entered.acquire()
+        queue.add(changed)
+        queue.add(asked, Lane.ASKED)
+        for _ in range(3):
+            gate.leave.release()
+        await queue.idle()
+        assert gate.started == [first, asked, changed]
+        queue.add(rests, Lane.RESTING)
+        assert len(queue) == 0
+        queue.add(rests, Lane.ASKED)
+        assert len(queue) == 1
+        gate.leave.release()
+        await queue.idle()
+    assert gate.started == [first, asked, changed, rests]
+
+
+async def test_those_that_rest_wait_together_while_the_api_server_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workqueue, "RESTING_TROUBLE", 0.2)
+    tried, away = list[Key](), True
+
+    async def one_pass(key: Key) -> None:
+        tried.append(key)
+        if away:
+            raise ClusterError("the API server is away")
+
+    clock = HandClock()
+    async with started(one_pass, clock) as queue:
+        queue.add(A, Lane.RESTING)
+        queue.add(B, Lane.RESTING)
+        await asyncio.sleep(0.1)
+        assert tried == [A]
+        assert clock.next_alarm() is None
+        away = False
+        await queue.idle()
+    assert tried == [A, B, A]
+
+
 class Rounds:
     """A sleep that ends only when the test lets it."""
 
@@ -256,24 +299,26 @@ class Rounds:
         await self.next.acquire()
 
 
-async def test_the_resync_adds_all_jobs_at_once_and_again_whatever_goes_wrong() -> None:
+async def test_the_resync_adds_all_jobs_in_every_round_whatever_goes_wrong() -> None:
     rounds, added, now = Rounds(), list[Key](), 0.0
-    answers = iter([[A, B], ClusterError("away"), [A]])
+    answers = iter([[(A, "1"), (B, "1")], ClusterError("away"), [(A, "2")]])
 
-    async def keys() -> list[Key]:
+    async def jobs() -> list[tuple[Key, str]]:
         answer = next(answers)
         if isinstance(answer, ClusterError):
             raise answer
         return answer
 
-    resync = Resync(keys, added.append, seconds=60, sleep=rounds.sleep, clock=lambda: now)
+    resync = Resync(jobs, added.append, seconds=60, sleep=rounds.sleep, clock=lambda: now)
     resync.start()
     await rounds.begun.acquire()
-    assert added == [A, B]
-    for _ in range(2):
+    assert added == []
+    seen = []
+    for _ in range(3):
         rounds.next.release()
         await rounds.begun.acquire()
-    assert added == [A, B, A]
+        seen.append(list(added))
+    assert seen == [[A, B], [A, B], [A, B, A]]
     assert all(54 <= seconds <= 66 for seconds in rounds.asked)
     assert resync.alive
     now = 181.0
@@ -281,13 +326,33 @@ async def test_the_resync_adds_all_jobs_at_once_and_again_whatever_goes_wrong() 
     await resync.stop()
 
 
+async def test_a_job_that_rests_is_left_alone_until_it_is_another_version() -> None:
+    rounds, added = Rounds(), list[Key]()
+    versions = {A: "1", B: "1"}
+
+    async def jobs() -> list[tuple[Key, str]]:
+        return list(versions.items())
+
+    resync = Resync(jobs, added.append, seconds=60, sleep=rounds.sleep)
+    resync.rests(A, "1")
+    resync.start()
+    for expected, version in (([B], "1"), ([B, A, B], "2"), ([B, A, B, A, B], "2")):
+        versions[A] = version
+        await rounds.begun.acquire()
+        rounds.next.release()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert added == expected
+    assert not resync.is_resting(A)
+    await resync.stop()
+
+
 async def test_a_resync_that_crashed_is_not_alive() -> None:
-    async def keys() -> list[Key]:
+    async def jobs() -> list[tuple[Key, str]]:
         raise KeyError("metadata")
 
-    resync = Resync(keys, lambda _key: None, seconds=60)
+    resync = Resync(jobs, lambda _key: None, seconds=0)
     resync.start()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     assert not resync.alive
     await resync.stop()

@@ -1,0 +1,100 @@
+"""What the watches and our own writes have shown: never without what we made, never older than it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune_operator import names
+from finetune_operator.cluster.view import View
+from finetune_operator.observe import RawChildren
+
+PLACE = ("team", "job")
+
+
+def child(name: str, version: int, *, job: str = "job", **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "team", "resourceVersion": str(version), "labels": {names.LABEL_JOB: job}}
+    return {"metadata": metadata, **more}
+
+
+def pods(view: View) -> dict[str, str]:
+    """Name -> version of what is known of pods."""
+    known = view.of(PLACE)
+    assert known is not None
+    return {raw["metadata"]["name"]: raw["metadata"]["resourceVersion"] for raw in known["Pod"]}
+
+
+def test_until_all_children_were_listed_everything_is_read() -> None:
+    view = View()
+    assert view.of(PLACE) is None
+    assert view.put("Pod", child("a", 5))
+    assert view.of(PLACE) is None
+    view.complete([("team", "other")])
+    assert view.of(PLACE) is None, "a child was seen, and others may have been missed"
+    assert view.of(("team", "other")) is None
+    assert view.is_new(("team", "new"))
+    assert view.of(("team", "new")) == {"ConfigMap": (), "Job": (), "PyTorchJob": (), "Pod": ()}
+
+
+def test_a_new_job_is_followed_from_its_first_child_on() -> None:
+    view = View()
+    view.complete([])
+    assert view.put("Pod", child("a", 5))
+    assert pods(view) == {"a": "5"}
+    assert not view.is_new(PLACE)
+
+
+def test_an_object_only_gets_newer_and_what_is_known_is_no_news() -> None:
+    view = View()
+    view.replace(PLACE, RawChildren(pods=(child("a", 5),)), since=view.moment)
+    assert not view.put("Pod", child("a", 5)), "the echo of what was written or read"
+    assert not view.put("Pod", child("a", 4))
+    assert view.put("Pod", child("a", 6))
+    assert pods(view) == {"a": "6"}
+    assert view.put("Pod", child("a", 7), gone=True)
+    assert pods(view) == {}
+
+
+def test_a_live_read_says_what_is_gone() -> None:
+    view = View()
+    view.replace(PLACE, RawChildren(pods=(child("a", 5), child("b", 6))), since=view.moment)
+    view.replace(PLACE, RawChildren(pods=(child("b", 6),)), since=view.moment)
+    assert pods(view) == {"b": "6"}
+
+
+def test_a_job_of_a_name_that_had_children_is_read_live_again() -> None:
+    view = View()
+    view.complete([])
+    view.put("Pod", child("a", 5))
+    view.forget(PLACE)
+    assert view.of(PLACE) is None
+    assert not view.is_new(PLACE)
+
+
+def test_what_nobody_reads_is_not_kept() -> None:
+    view = View()
+    view.complete([])
+    raw = child("x-1", 5, spec={"runPolicy": {"suspend": True}, "pytorchReplicaSpecs": {}}, status={"startTime": "t"})
+    raw["metadata"]["managedFields"] = [{}]
+    view.put("PyTorchJob", raw)
+    [kept] = (view.of(PLACE) or {})["PyTorchJob"]
+    assert kept["spec"] == {"runPolicy": {"suspend": True}}
+    assert kept["status"] == {"startTime": "t"}
+    assert "managedFields" not in kept["metadata"]
+
+
+def test_what_is_shown_during_a_live_read_has_it_read_again() -> None:
+    view = View()
+    since = view.moment
+    view.put("Pod", child("a", 7))
+    view.replace(PLACE, RawChildren(pods=(child("a", 5),)), since=since)
+    assert view.of(PLACE) is None
+    view.replace(PLACE, RawChildren(pods=(child("a", 7),)), since=view.moment)
+    assert pods(view) == {"a": "7"}
+
+
+def test_what_was_there_when_a_watch_began_is_news_only_of_a_job_that_is_followed() -> None:
+    view = View()
+    assert not view.put("Pod", child("a", 5), listed=True)
+    view.replace(PLACE, RawChildren(pods=(child("a", 5),)), since=view.moment)
+    assert not view.put("Pod", child("a", 5), listed=True)
+    assert view.put("Pod", child("a", 6), listed=True)
