@@ -6,8 +6,8 @@
 
 A real API server, the real training operator, and nodes and pods by kwok, on this machine; every part gets a cluster
 of its own. Beside ours in the burst: a bare kopf handler with three calls a job, and the training operator alone with
-the same PyTorchJobs. Times are those at which a watch of this process saw a change; requests are those that our operator
-counts on /metrics (kopf's watches left out), and those that the API server counts for all clients.
+the same PyTorchJobs. Times are those at which a watch of this process saw a change; requests are those that our
+operator counts on /metrics, where kopf's own are left out, and those that the API server counts for all clients.
 """
 
 from __future__ import annotations
@@ -43,11 +43,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ended", type=int, default=10000, help="jobs that have ended")
     parser.add_argument("--nodes", type=int, default=NODES, help="of the one wide job")
     parser.add_argument("--without-peers", action="store_true", help="ours alone")
+    parser.add_argument("--until-told", action="store_true", help="don't wait until the training operator runs all")
     said = parser.parse_args(argv)
     console = Console(width=120)
     for part in said.only or PARTS:
         if part == "burst":
-            console.print(burst_table(*bursts(said.jobs, peers=not said.without_peers)))
+            found: list[Burst] = []
+            try:
+                found.extend(bursts(said.jobs, peers=not said.without_peers, until_running=not said.until_told))
+            finally:
+                if found:
+                    console.print(burst_table(*found))
         elif part == "idle":
             with fresh() as (real, operator):
                 console.print(idle_table(scale_ended.measure(real, operator, said.ended, IDLE_SECONDS)))
@@ -75,17 +81,16 @@ def fresh() -> Iterator[tuple[Cluster, OperatorProcess]]:
         cluster.down(place, print)
 
 
-def bursts(jobs: int, *, peers: bool) -> tuple[Burst, ...]:
+def bursts(jobs: int, *, peers: bool, until_running: bool) -> Iterator[Burst]:
     """Ours, and beside it the bare handler and the training operator alone."""
     with fresh() as (real, operator):
         operator.start()
-        found = [scale_burst.ours(real, operator, jobs)]
+        yield scale_burst.ours(real, operator, jobs, until_running=until_running)
     if peers:
         with fresh() as (real, _), tempfile.TemporaryDirectory() as folder:
-            found.append(scale_burst.kopf(real, jobs, Path(folder)))
+            yield scale_burst.kopf(real, jobs, Path(folder))
         with fresh() as (real, _):
-            found.append(scale_burst.bare(real, jobs))
-    return tuple(found)
+            yield scale_burst.bare(real, jobs, until_running=until_running)
 
 
 def burst_table(*bursts: Burst) -> Table:
@@ -97,7 +102,7 @@ def burst_table(*bursts: Burst) -> Table:
         "after the last create, s": ["" for _ in bursts],
         "  all have a PyTorchJob": [_seconds(one.started) for one in bursts],
         "  all have a current status": [f"{one.told:.1f}" for one in bursts],
-        "  all are told to run": [f"{one.running:.1f}" for one in bursts],
+        "  all are told to run": [_seconds(one.running) for one in bursts],
         "creation to PyTorchJob, s: p50 / p95 / max": [_spread(one.to_start) for one in bursts],
         "creation to status, s": [_spread(one.to_tell) for one in bursts],
         "PyTorchJob to training operator's Running, s": [_spread(one.to_run) for one in bursts],

@@ -40,8 +40,8 @@ class Burst:
     """Until all had a PyTorchJob; None where the PyTorchJobs are what was created."""
     told: float
     """Until all had a status: of their generation, or the training operator's first condition."""
-    running: float
-    """Until all were told to run."""
+    running: float | None
+    """Until all were told to run; None where nobody waited for it."""
     to_start: tuple[float, ...]
     """Of each job: from its creation to its PyTorchJob's."""
     to_tell: tuple[float, ...]
@@ -55,35 +55,43 @@ class Burst:
     """The measured operator's own requests, where it counts them."""
 
 
-def ours(real: Cluster, operator: OperatorProcess, jobs: int, namespace: str = "ours") -> Burst:
+def ours(
+    real: Cluster, operator: OperatorProcess, jobs: int, namespace: str = "ours", *, until_running: bool = True
+) -> Burst:
     """FineTuneJobs, and an operator that runs."""
     assert operator.pid is not None
     before = scale_usage.asked(operator.health_url)
     manifests = [scale_objects.finetunejob(name) for name in scale_objects.many(jobs)]
-    return _created(real, namespace, manifests, operator.pid, lambda: scale_usage.asked(operator.health_url) - before)
+
+    def asked() -> Counter[str]:
+        return scale_usage.asked(operator.health_url) - before
+
+    return _created(real, namespace, manifests, operator.pid, asked, until_running=until_running)
 
 
-def bare(real: Cluster, jobs: int, namespace: str = "bare") -> Burst:
+def bare(real: Cluster, jobs: int, namespace: str = "bare", *, until_running: bool = True) -> Burst:
     """PyTorchJobs, and nobody but the training operator."""
     manifests = [scale_objects.pytorchjob(name, namespace) for name in scale_objects.many(jobs)]
-    return _created(real, namespace, manifests, None, Counter)
+    return _created(real, namespace, manifests, None, Counter, until_running=until_running)
 
 
 def kopf(real: Cluster, jobs: int, folder: Path, namespace: str = "kopf") -> Burst:
-    """FineTuneJobs, and a bare handler."""
+    """FineTuneJobs, and a bare handler, which tells of no more than the start."""
     with _bare_handler(real, folder, namespace) as pid:
         manifests = [scale_objects.finetunejob(name) for name in scale_objects.many(jobs)]
-        return _created(real, namespace, manifests, pid, Counter)
+        return _created(real, namespace, manifests, pid, Counter, until_running=False)
 
 
-def _created(
+def _created(  # noqa: PLR0913 - each is another thing
     real: Cluster,
     namespace: str,
     manifests: list[scale_objects.Raw],
     pid: int | None,
     asked: Callable[[], Counter[str]],
+    *,
+    until_running: bool,
 ) -> Burst:
-    """Create the manifests with one kubectl, and watch until all run."""
+    """Create the manifests with one kubectl, and watch."""
     place, count = real.layout, len(manifests)
     assert place is not None
     real.kubectl("create", "namespace", namespace)
@@ -96,15 +104,10 @@ def _created(
         before = scale_usage.now(place, pid)
         real.kubectl("-n", namespace, "create", "-f", "-", stdin=text)
         created = told if are_ours else started
-        ended = ((told, "Running"),) if are_ours and asked is not Counter else ()
-        _wait(
-            count,
-            (created, "created"),
-            (started, "created"),
-            (told, "told") if are_ours else (started, "Created"),
-            (started, "Running"),
-            *ended,
-        )
+        last = told if are_ours else started
+        running = ((started, "Running"), (last, "Running")) if until_running else ()
+        first_told = (told, "told") if are_ours else (started, "Created")
+        _wait(count, (created, "created"), (started, "created"), first_told, *running)
         used = scale_usage.now(place, pid).since(before)
     return _burst(told if are_ours else None, started, used, asked())
 
@@ -121,7 +124,7 @@ def _burst(told: Seen | None, started: Seen, used: Usage, asked: Counter[str]) -
         creating=last - min(created.values()),
         started=max(pytorchjobs.values()) - last if told else None,
         told=max(first_told.values()) - last,
-        running=max(ended.values()) - last,
+        running=max(ended.values()) - last if len(ended) == len(created) else None,
         to_start=tuple(to_start),
         to_tell=tuple(when - created[name] for name, when in first_told.items()),
         to_run=tuple(when - pytorchjobs[name] for name, when in running.items()),
@@ -153,7 +156,7 @@ def _bare_handler(real: Cluster, folder: Path, namespace: str) -> Iterator[int]:
         argv = [sys.executable, "-m", "benchmarks.scale_kopf", *map(str, files)]
         process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment)
     try:
-        real.wait("the bare handler to watch", lambda: "finetunejobs" in log_of(real) or None)
+        real.wait("the bare handler to watch", lambda: "authentication has finished" in log_of(real) or None)
         yield process.pid
     finally:
         process.terminate()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import aiohttp
-import psutil
+import psutil  # type: ignore[import-untyped]
 from benchmarks import scale_objects, scale_usage, scale_watch
 from benchmarks.scale_objects import Raw
 from tests.cluster.harness.layout import API_PORT, Layout
@@ -178,4 +178,4 @@ def _idle(operator: OperatorProcess, pid: int, seconds: float) -> dict[str, floa
 
 
 def _rss(pid: int) -> float:
-    return psutil.Process(pid).memory_info().rss / 2**20
+    return float(psutil.Process(pid).memory_info().rss) / 2**20

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def _named(template: Raw, name: str, owner: Raw) -> Raw:
 
 def main() -> None:
     """Serve until SIGTERM."""
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     configmap, pytorchjob = (json.loads(Path(path).read_text(encoding="utf-8")) for path in sys.argv[1:])
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from benchmarks import scale_watch
 from tests.cluster.harness import controlplane
 from tests.cluster.harness.layout import Layout

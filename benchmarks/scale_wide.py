@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from benchmarks import scale_objects, scale_usage, scale_watch
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.session import Cluster
@@ -46,7 +46,8 @@ def measure(real: Cluster, operator: OperatorProcess, nodes: int) -> Wide:
         scale_watch.watched(place, scale_watch.PYTORCHJOBS.format(NAMESPACE), scale_watch.pytorchjob) as started,
         scale_watch.watched(place, scale_watch.PODS.format(NAMESPACE), scale_watch.pod) as pods,
     ):
-        real.apply(scale_objects.finetunejob("wide", nodes=nodes), NAMESPACE)
+        claim = real.share(NAMESPACE).claim
+        real.apply(scale_objects.finetunejob("wide", nodes=nodes, claim=claim), NAMESPACE)
         real.wait("all to run", lambda: told.count("Running") or None, 300, step=0.02)
         time.sleep(QUIET_SECONDS)
     begin = told.times("created")["wide"]
