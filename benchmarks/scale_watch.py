@@ -110,5 +110,5 @@ def _read(answer: HTTPResponse, marks: Marks, seen: Seen) -> None:
             seen.changes[name] = seen.changes.get(name, 0) + 1
             for mark in marks(raw):
                 seen.first.setdefault((mark, name), now)
-    except (OSError, ValueError, HTTPException):
+    except (OSError, ValueError, KeyError, HTTPException):
         return

@@ -55,8 +55,8 @@ class Settings(BaseModel):
     """Every job is looked at this often, whatever the watches say."""
     progress_seconds: int = 10
     """At most one status write for progress in this time, per job."""
-    concurrency: int = 8
-    """Passes at the same time, over all jobs."""
+    concurrency: int = 32
+    """Passes at the same time, over all jobs: each waits for the API server, one request after the other."""
 
     @field_validator("network_profiles", mode="before")
     @classmethod
