@@ -41,7 +41,7 @@ class OperatorProcess:
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, str] = {}
-        self._intake, self._health = _free_ports(2)
+        self._intake, self._health = free_ports(2)
         self.log = cluster.logs / "finetune-operator.log"
         self.intake_url = f"http://{cluster.host}:{self._intake}" if cluster.host else None
 
@@ -134,7 +134,8 @@ def _healthy(url: str) -> bool:
         return bool(answer.status == 200)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing of this machine listens at."""
     sockets = [socket.create_server(("", 0)) for _ in range(count)]
     ports = [int(server.getsockname()[1]) for server in sockets]
     for server in sockets:

@@ -60,13 +60,14 @@ def create(layout: Layout, nodes: Iterable[Node]) -> None:
     command("openssl", "rsa", "-in", layout.pki / "sa.key", "-pubout", "-out", layout.pki / "sa.pub")
     parts = [SERVER, ADMIN, CONTROLLER_MANAGER, SCHEDULER, PROXY, DNS, *map(kubelet, nodes)]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda part: _issue(layout, part), parts))
+        list(pool.map(lambda part: issue(layout, part), parts))
     for part in parts:
         _write_private(layout.pki / f"{part.name}.kubeconfig", json.dumps(_client(layout, part), indent=1))
     _write_private(layout.kubeconfig, (layout.pki / "admin.kubeconfig").read_text())
 
 
-def _issue(layout: Layout, part: Identity) -> None:
+def issue(layout: Layout, part: Identity) -> None:
+    """<name>.key and <name>.crt in the folder of certificates, signed by the cluster's authority."""
     path = layout.pki / part.name
     subject = (f"/O={part.group}" if part.group else "") + f"/CN={part.user}"
     names = f"subjectAltName={','.join(part.names)}\n" if part.names else ""
