@@ -45,9 +45,9 @@ ROOMS = {
     "operator.__main__": "operator.cluster operator.handlers operator.program operator.settings",
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",
-    "operator.cli": "rich yaml operator.checks operator.local operator.names operator.network_profiles"
-    " operator.observe operator.plan operator.render operator.settings operator.spec trainer.config"
-    " trainer.deepspeed trainer.records trainer.sizing",
+    "operator.cli": "rich yaml operator.checks operator.cluster operator.local operator.names"
+    " operator.network_profiles operator.observe operator.plan operator.render operator.settings operator.spec"
+    " trainer.config trainer.deepspeed trainer.records trainer.sizing",
     "trainer.records": "",
     "trainer.differences": "",
     "trainer.config": "omegaconf pydantic yaml trainer.differences",

@@ -5,6 +5,7 @@ Law: decides how many, which name, whether, when to stop retrying; knows neither
 
 from finetune_operator.plan.attempts import Plan, State, make
 from finetune_operator.plan.export import awaits_export, export_plan
+from finetune_operator.plan.judge import Case, asked
 from finetune_operator.plan.prepare import PreparePlan, assumed, prepare_plan
 from finetune_operator.plan.run import OWN_MODEL, PODS, Mount, Paths, RunPlan, run_plan
 from finetune_operator.plan.side_job import SideJobPlan
@@ -12,6 +13,7 @@ from finetune_operator.plan.side_job import SideJobPlan
 __all__ = [
     "OWN_MODEL",
     "PODS",
+    "Case",
     "Mount",
     "Paths",
     "Plan",
@@ -19,6 +21,7 @@ __all__ = [
     "RunPlan",
     "SideJobPlan",
     "State",
+    "asked",
     "assumed",
     "awaits_export",
     "export_plan",

@@ -174,10 +174,13 @@ CHAIN: tuple[Policy, ...] = (
 
 def judge(case: Case) -> Verdict | None:
     """The first policy's verdict, or None while the attempt goes on."""
-    if case.attempt.suspended:
-        # A queue holds or evicts the PyTorchJob: its pods come and go without being an attempt's end.
-        return suspended(case) or deadline_passed(case)
-    return next((verdict for policy in CHAIN if (verdict := policy(case))), None)
+    return next((verdict for policy in asked(case) if (verdict := policy(case))), None)
+
+
+def asked(case: Case) -> tuple[Policy, ...]:
+    """The policies that may speak, in their order."""
+    # A queue holds or evicts the PyTorchJob: its pods come and go without being an attempt's end.
+    return (suspended, deadline_passed) if case.attempt.suspended else CHAIN
 
 
 def start_deadline(job: FineTuneJob, attempt: ObservedAttempt) -> datetime | None:
