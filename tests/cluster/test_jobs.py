@@ -107,6 +107,9 @@ def test_an_operator_that_was_killed_goes_on_where_it_was(
         lambda: "Succeeded" in machine_cluster.kubectl("-n", namespace, "get", "pytorchjob", "-o", "wide") or None,
         jobs.ENDED,
     )
+    told = jobs.explained(job)
+    assert "succeeded speaks, and decides: Succeeded" in told, "what the operator will find when it is back"
+    assert "status     Running" in told
     operator.start()
     status = job.until_state("Succeeded")
     assert [record["reason"] for record in status["attempts"]] == ["Succeeded"]

@@ -39,7 +39,7 @@ async def test_a_job_that_nobody_looked_at_says_so_and_what_a_pass_would_do() ->
 
 async def test_of_a_run_every_policy_is_asked_and_none_speaks() -> None:
     lines = await told(await running())
-    assert has(lines, "^judged: succeeded is silent. The master's supervisor left a completion")
+    assert has(lines, "^judged: succeeded is silent; it speaks of this: The master's supervisor left a completion")
     assert has(lines, "^: start_timed_out is silent")
     assert has(lines, "^: nobody speaks: attempt 1 goes on")
     assert has(lines, "^: demo-1-worker-0 on .*: Running")

@@ -43,7 +43,7 @@ def _told(body: Mapping[str, Any]) -> Iterator[Line]:
     """What the operator has written, and whether it has seen the newest edit."""
     status, generation = body.get("status") or {}, body["metadata"].get("generation", 0)
     seen = status.get("observedGeneration", -1)
-    yield "status", " ".join(filter(None, (status.get("state"), status.get("message")))) or "nothing yet"
+    yield "status", ": ".join(filter(None, (status.get("state"), status.get("message")))) or "nothing yet"
     if seen != generation:
         which = "has not looked at this job yet" if seen == -1 else f"has seen generation {seen}, this is {generation}"
         yield "", f"the operator {which}: is it running, and does it serve this namespace?"
@@ -121,7 +121,7 @@ def _judged(job: FineTuneJob, observed: Observed, now: datetime) -> Iterator[Lin
         if verdict is not None:
             yield head, f"{policy.__name__} speaks, and decides: {verdict.reason}: {verdict.message}"
             return
-        yield head, f"{policy.__name__} is silent. {(policy.__doc__ or '').partition(chr(10))[0]}"
+        yield head, f"{policy.__name__} is silent; it speaks of this: {(policy.__doc__ or '').partition(chr(10))[0]}"
         head = ""
     yield "", f"nobody speaks: attempt {live.number} goes on"
 
