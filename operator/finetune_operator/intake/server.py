@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 BODY_LIMIT = 64 * 1024
 BODY_SECONDS = 10.0
+KEPT_HEADERS = ("WWW-Authenticate", "Allow", "Retry-After")
 PATH = "/v1/namespaces/{namespace}/jobs/{name}/progress"
 
 
@@ -48,7 +49,9 @@ def app(
 
     async def post(request: web.Request) -> web.Response:
         key = Key(request.match_info["namespace"], request.match_info["name"])
-        speaker = await doorkeeper.speaker(bearer(request))
+        if not (names.is_name(key.namespace) and names.is_name(key.name)):
+            raise web.HTTPNotFound(text="there is no such job")
+        speaker = await doorkeeper.speaker(bearer(request), key, request.remote or "")
         if speaker.namespace != key.namespace:
             raise web.HTTPForbidden(text=f"a pod of namespace {speaker.namespace} can't speak for job {key}")
         job = await cluster.job(key)
@@ -100,7 +103,7 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
         words = "the cluster's API server did not answer; post again later"
         return web.json_response({"error": words}, status=503, headers={"Retry-After": "5"})
     except web.HTTPException as error:
-        kept = {name: error.headers[name] for name in ("WWW-Authenticate", "Allow") if name in error.headers}
+        kept = {name: error.headers[name] for name in KEPT_HEADERS if name in error.headers}
         return web.json_response({"error": error.text or error.reason}, status=error.status, headers=kept)
 
 
