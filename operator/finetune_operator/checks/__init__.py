@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from finetune_operator.checks import claims, environment, memory, overlay, privilege, support
+from finetune_operator.checks import claims, environment, memory, overlay, privilege, references, support
 from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
@@ -38,7 +38,9 @@ CHECKS: tuple[Check, ...] = (
     environment.no_plain_secrets,
     overlay.well_formed,
     overlay.leaves_ours_alone,
+    overlay.every_field_known,  # the training operator would drop it silently
     overlay.environment_well_formed,
+    references.of_this_namespace,
     privilege.no_host_path,
     privilege.no_privilege,
     privilege.no_foreign_identity,
