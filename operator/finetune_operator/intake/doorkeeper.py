@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -52,7 +51,7 @@ class Recent(Generic[K, V]):
 class Doorkeeper:
     """Decides who may speak for a job."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cluster: Cluster, clock: Callable[[], float]) -> None:
         self._cluster = cluster
         self._speakers: Recent[bytes, tuple[Speaker | None]] = Recent(clock)
         self._attempts: Recent[tuple[Speaker, Key, str], int] = Recent(clock)

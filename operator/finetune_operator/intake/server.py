@@ -35,6 +35,7 @@ def app(
     accepted: Callable[[Key], None],
     answered: Callable[[int], None],
     clock: Callable[[], float] = time.time,
+    steady: Callable[[], float] = time.monotonic,
 ) -> web.Application:
     """The intake's server.
 
@@ -44,8 +45,9 @@ def app(
         accepted: Told of each job that has a new post.
         answered: Told of every answer's HTTP status.
         clock: Unix seconds.
+        steady: Seconds that never go back.
     """
-    doorkeeper = Doorkeeper(cluster)
+    doorkeeper = Doorkeeper(cluster, steady)
 
     async def post(request: web.Request) -> web.Response:
         key = Key(request.match_info["namespace"], request.match_info["name"])
