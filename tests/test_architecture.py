@@ -40,7 +40,9 @@ ROOMS = {
     "operator.intake": "aiohttp operator.cluster operator.names operator.observe trainer.records",
     "operator.admission": "operator.checks operator.observe operator.settings operator.spec",
     "operator.handlers": "kopf operator.admission operator.names operator.settings",
-    "operator.program": "aiohttp operator.cluster operator.intake operator.metrics operator.names operator.reconcile"
+    "operator.certificate": "",
+    "operator.program": "aiohttp operator.certificate operator.cluster operator.intake operator.metrics operator.names"
+    " operator.reconcile"
     " operator.settings operator.workqueue",
     "operator.__main__": "operator.cluster operator.handlers operator.program operator.settings",
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"

@@ -55,7 +55,6 @@ PYTORCHJOB_PLURAL = "pytorchjobs"
 CONTAINER = "pytorch"
 """The training operator's webhook wants a container of this name."""
 MASTER_PORT = 23456
-TOKEN_AUDIENCE = "finetune.dev/intake"  # noqa: S105 - the audience of a token, not one
 
 DOES_NOT_FIT = "DoesNotFit"
 """Why a job fails that was prepared well: it takes more memory than its GPUs have."""
@@ -84,6 +83,23 @@ class Key(NamedTuple):
     def __str__(self) -> str:
         """`namespace/name`, as kubectl writes it."""
         return f"{self.namespace}/{self.name}"
+
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_NAME = 253
+
+
+def is_name(text: str) -> bool:
+    """Whether an object of the API server may have this name (a DNS-1123 subdomain).
+
+    What is none, e.g. `../../other/x`, would lead to another place when a path is made of it.
+    """
+    return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def audience(key: Key) -> str:
+    """Whom a pod's token is for: the intake, about this job alone."""
+    return f"{GROUP}/intake/{key}"
 
 
 _LONGEST_SUFFIX = len("-999-worker-9999")

@@ -5,14 +5,18 @@ Law: puts rooms together; decides nothing.
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from finetune_operator import intake, metrics
+from finetune_operator.certificate import Certificate
 from finetune_operator.cluster import Cluster
 from finetune_operator.cluster.client import connect
 from finetune_operator.names import Key
@@ -28,7 +32,14 @@ class Program:
     """Everything but kopf: the queue with its resync, and two servers, around one cluster."""
 
     def __init__(self, settings: Settings) -> None:
+        """Put together what needs no loop yet.
+
+        Raises:
+            ValueError: settings.intake_tls_folder holds no certificate.
+        """
+        folder = settings.intake_tls_folder
         self._settings = settings
+        self._certificate = Certificate(Path(folder)) if folder is not None else None
         self._metrics = metrics.Metrics()
         self._progress = intake.ProgressStore()
         self._queue = WorkQueue(concurrency=settings.concurrency, finished=self._metrics.passed)
@@ -55,7 +66,12 @@ class Program:
             resync = Resync(cluster.jobs, self._queue.add, seconds=settings.resync_seconds)
             posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
             health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync))
-            async with _served(posts, settings.intake_bind), _served(health, settings.health_bind):
+            tls = self._certificate.context if self._certificate else None
+            async with (
+                _renewed(self._certificate),
+                _served(posts, settings.intake_bind, tls),
+                _served(health, settings.health_bind),
+            ):
                 self._queue.start(self._pass_on(cluster))
                 resync.start()
                 try:
@@ -66,9 +82,16 @@ class Program:
 
     def _pass_on(self, cluster: Cluster) -> Pass:
         async def one_pass(key: Key) -> float | None:
-            return await reconcile(key, cluster, self._settings, self._progress, datetime.now(UTC))
+            return await reconcile(key, cluster, self._known_by(), self._progress, datetime.now(UTC))
 
         return one_pass
+
+    def _known_by(self) -> Settings:
+        """The settings, with what the pods know the intake by at present."""
+        settings = self._settings
+        if self._certificate is None or settings.intake_ca is not None:
+            return settings
+        return settings.model_copy(update={"intake_ca": self._certificate.authority})
 
     def _posted(self, key: Key) -> None:
         """Posts of one job lead to one pass in `progress_seconds`, however many they are."""
@@ -83,13 +106,26 @@ def _ailing(queue: WorkQueue, resync: Resync) -> str | None:
 
 
 @asynccontextmanager
-async def _served(application: web.Application, bind: str) -> AsyncIterator[None]:
+async def _renewed(certificate: Certificate | None) -> AsyncIterator[None]:
+    """A certificate, where there is one, is read again when it changes."""
+    keeping = asyncio.create_task(certificate.keep()) if certificate is not None else None
+    try:
+        yield
+    finally:
+        if keeping is not None:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+
+
+@asynccontextmanager
+async def _served(application: web.Application, bind: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
     """A server at `host:port`."""
     host, _, port = bind.rpartition(":")
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host or None, int(port)).start()
+        await web.TCPSite(runner, host or None, int(port), ssl_context=tls).start()
         yield
     finally:
         await runner.cleanup()

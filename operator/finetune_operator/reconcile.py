@@ -51,11 +51,11 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
         await _report(key, cluster, body, status.rejected(body, error.violations, now))
         return None
     observed = observe.of(await cluster.children(key, spec.claims(job.spec)), uid=job.uid, posted=posts.get(key))
-    violations = _at_the_door(job, observed, settings)
+    planned = plan.make(job, observed, settings, now)
+    violations = _at_the_door(job, observed, settings, planned)
     if violations:
         await _report(key, cluster, body, status.rejected(body, violations, now, reason="Refused"))
         return CHECK_AGAIN_SECONDS
-    planned = plan.make(job, observed, settings, now)
     told = status.of(job, planned, observed, now)
     try:
         manifests = _wanted(planned)
@@ -86,9 +86,15 @@ def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:
     return render.children(planned.run) if planned.run is not None else ()
 
 
-def _at_the_door(job: FineTuneJob, observed: observe.Observed, settings: Settings) -> tuple[Violation, ...]:
-    """Checks that need the cluster or the settings; a job that has started is not sent away any more."""
-    return () if observed.frozen is not None else checks.check(job, observed, settings)
+def _at_the_door(
+    job: FineTuneJob, observed: observe.Observed, settings: Settings, planned: plan.Plan
+) -> tuple[Violation, ...]:
+    """Checks that need the cluster or the settings. A job that has started is not sent away any more, and yet no edit
+    brings into its next pods what the door refuses."""
+    if observed.frozen is None:
+        return checks.check(job, observed, settings)
+    starts = any(one is not None for one in (planned.run, planned.export))
+    return checks.check(job, observed, settings, checks.EDITED) if starts else ()
 
 
 async def _carry_out(

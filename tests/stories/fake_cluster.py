@@ -34,6 +34,8 @@ class FakeCluster:
         self.log: list[str] = []
         """What was asked of the cluster, one line for every write, in order."""
         self.tokens: dict[str, Speaker] = {}
+        self.audiences: dict[str, str] = {}
+        """Of tokens that are not for whatever is asked."""
         self.grace = False
         """Deleted pods stay, terminating, until `finish_terminating`."""
         self.troubles: list[tuple[str, ClusterError]] = []
@@ -95,8 +97,9 @@ class FakeCluster:
         if self.told.count((str(key), once)) == 1:
             self.events.append((reason, message))
 
-    async def review(self, token: str) -> Speaker | None:
-        return self.tokens.get(token)
+    async def review(self, token: str, audience: str) -> Speaker | None:
+        speaker = self.tokens.get(token)
+        return speaker if self.audiences.get(token, audience) == audience else None
 
     # What happens in the world.
 

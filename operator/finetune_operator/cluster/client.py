@@ -142,18 +142,18 @@ class KubernetesCluster:
         except ClusterError:
             return
 
-    async def review(self, token: str) -> Speaker | None:
-        """Who speaks: the pod that a token for our audience was made for; None for any other token."""
+    async def review(self, token: str, audience: str) -> Speaker | None:
+        """Who speaks: the pod that a token for this audience was made for; None for any other token."""
         answer = await self._request(
             "POST",
             paths.TOKEN_REVIEWS,
             body={
                 "apiVersion": "authentication.k8s.io/v1",
                 "kind": "TokenReview",
-                "spec": {"token": token, "audiences": [names.TOKEN_AUDIENCE]},
+                "spec": {"token": token, "audiences": [audience]},
             },
         )
-        return speaker(answer["status"])
+        return speaker(answer["status"], audience)
 
     async def _get(self, kind: str, namespace: str, name: str) -> Raw | None:
         try:
@@ -197,9 +197,9 @@ class KubernetesCluster:
         return answer
 
 
-def speaker(status: Raw) -> Speaker | None:
+def speaker(status: Raw, audience: str) -> Speaker | None:
     """A TokenReview's status as the pod that speaks; None unless the token is valid, for us, and a pod's."""
-    if not status.get("authenticated") or names.TOKEN_AUDIENCE not in status.get("audiences", []):
+    if not status.get("authenticated") or audience not in status.get("audiences", []):
         return None
     user = status.get("user", {})
     extra = user.get("extra", {})

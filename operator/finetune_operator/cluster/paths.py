@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from finetune_operator import names
+from finetune_operator.cluster.errors import NotFound
 
 _PLURALS = {
     "ConfigMap": ("api/v1", "configmaps"),
@@ -18,7 +19,14 @@ TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a 
 
 
 def of(kind: str, namespace: str | None, name: str | None = None) -> str:
-    """Path of an object, or of the collection; without a namespace, of the collection in all namespaces."""
+    """Path of an object, or of the collection; without a namespace, of the collection in all namespaces.
+
+    Raises:
+        NotFound: no object can have such a name; `../../other/x` would be read with our rights somewhere else.
+    """
+    for word in (namespace, name):
+        if word is not None and not names.is_name(word):
+            raise NotFound(f"no {kind} can have the name {word!r}")
     prefix, plural = _PLURALS[kind]
     within = f"/namespaces/{namespace}" if namespace is not None else ""
     return f"/{prefix}{within}/{plural}" + (f"/{name}" if name is not None else "")

@@ -61,5 +61,5 @@ class Cluster(Protocol):
         `once` names what happened to this very job: told a second time, it is not told again.
         """
 
-    async def review(self, token: str) -> Speaker | None:
-        """Who speaks: the pod that a token for our audience was made for; None for any other token."""
+    async def review(self, token: str, audience: str) -> Speaker | None:
+        """Who speaks: the pod that a token for this audience was made for; None for any other token."""

@@ -76,6 +76,8 @@ class RunPlan:
     """Names of nodes that the pods must not get."""
     suspended: bool = False
     """Created suspended, for a queue to admit."""
+    intake_ca: str | None = None
+    """Certificates (PEM) by which the pods know the intake; None: those of their image, or it speaks HTTP."""
 
 
 def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers need
@@ -109,6 +111,7 @@ def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers nee
         run_as_user=settings.run_as_user,
         avoided_nodes=avoided_nodes(job),
         suspended=spec.scheduling.queue is not None,
+        intake_ca=settings.intake_ca if settings.intake_url else None,
     )
 
 

@@ -156,17 +156,32 @@ async def test_an_event_that_was_told_is_refused_by_its_name(server: Server, clu
     assert names_of[0] == names_of[1] != names_of[2]
 
 
+@pytest.mark.parametrize(
+    "name", ["../../other/persistentvolumeclaims/theirs", "..", "a/status", "a%2Fb", "A", "", "a" * 254]
+)
+async def test_a_name_that_would_lead_elsewhere_is_never_asked_for(
+    server: Server, cluster: KubernetesCluster, name: str
+) -> None:
+    found = await cluster.children(KEY, [name])
+    assert found.claims == {name: None}
+    assert await cluster.job(Key("team", name)) is None
+    assert not [path for _, path, *_ in server.seen if "persistentvolumeclaims" in path or "finetunejobs" in path]
+
+
+AUDIENCE = names.audience(KEY)
+
+
 def review(**changes: Any) -> dict[str, Any]:
     user = {
         "username": "system:serviceaccount:team:default",
         "extra": {POD_NAME: ["x-1-master-0"], POD_UID: ["pod-uid"]},
     }
-    valid = {"authenticated": True, "audiences": [names.TOKEN_AUDIENCE]}
+    valid = {"authenticated": True, "audiences": [AUDIENCE]}
     return {**valid, **changes, "user": {**user, **changes.get("user", {})}}
 
 
 def test_a_pods_token_names_the_pod() -> None:
-    assert speaker(review()) == Speaker(namespace="team", pod="x-1-master-0", uid="pod-uid")
+    assert speaker(review(), AUDIENCE) == Speaker(namespace="team", pod="x-1-master-0", uid="pod-uid")
 
 
 @pytest.mark.parametrize(
@@ -176,10 +191,11 @@ def test_a_pods_token_names_the_pod() -> None:
         review(authenticated=False),
         review(audiences=["https://kubernetes.default.svc"]),
         review(audiences=[]),
+        review(audiences=[names.audience(Key("team", "another"))]),
         review(user={"extra": {}}),
         review(user={"username": "someone"}),
         review(user={"username": "system:node:node-a"}),
     ],
 )
 def test_any_other_token_is_nobodys(status: dict[str, Any]) -> None:
-    assert speaker(status) is None
+    assert speaker(status, AUDIENCE) is None
