@@ -102,6 +102,9 @@ async def _carry_out(
 
 
 async def _report(key: Key, cluster: Cluster, body: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """One status write per pass, and only if it differs."""
+    """One status write per pass, only if it differs, and only over what this pass has read.
+
+    Another operator, or the last call of one that was killed, may have written a record meanwhile: it must stay.
+    """
     if body.get("status") != wanted:
-        await cluster.write_status(key, wanted)
+        await cluster.write_status(key, wanted, body["metadata"].get("resourceVersion"))
