@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from finetune_operator import intake, metrics
-from finetune_operator.cluster import Cluster
-from finetune_operator.cluster.client import connect
+from finetune_operator.cluster.client import KubernetesCluster, connect
 from finetune_operator.names import Key
 from finetune_operator.reconcile import reconcile
 from finetune_operator.settings import Settings
@@ -64,9 +62,9 @@ class Program:
                     await resync.stop()
                     await self._queue.stop()
 
-    def _pass_on(self, cluster: Cluster) -> Pass:
+    def _pass_on(self, cluster: KubernetesCluster) -> Pass:
         async def one_pass(key: Key) -> float | None:
-            return await reconcile(key, cluster, self._settings, self._progress, datetime.now(UTC))
+            return await reconcile(key, cluster, self._settings, self._progress, await cluster.now())
 
         return one_pass
 
