@@ -6,15 +6,22 @@ that something changed, never what to do: every event ends as the key of the Fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
+import aiohttp
 import kopf
 
 from finetune_operator import admission, names
 from finetune_operator.names import Key
 from finetune_operator.settings import Settings
+from finetune_operator.watches import Watches
+
+logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.5
 """Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
@@ -26,8 +33,17 @@ CHILDREN = (
 )
 
 
+WATCH_SECONDS = 300
+"""The API server ends a watch then, and kopf begins it anew."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+
+
 class Program(Protocol):
     """What the events are for."""
+
+    @property
+    def watches(self) -> Watches:
+        """Told of every watch that is begun."""
 
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Entered before the first watch, left after the last."""
@@ -40,9 +56,35 @@ class Program(Protocol):
 
 
 async def operate(settings: Settings, program: Program) -> None:
-    """Watch until SIGTERM or SIGINT."""
+    """Watch until SIGTERM or SIGINT.
+
+    kopf ends when a watch is answered 410, or 5xx for a minute. Then all of it starts again, here: the kubelet would
+    wait longer with every time.
+
+    Raises:
+        Exception: the program did not start.
+    """
+    wait = FIRST_WAIT
+    while True:
+        started = asyncio.Event()
+        try:
+            await _operate_once(settings, program, started)
+        except Exception as error:
+            if not started.is_set():
+                raise
+            logger.error("the watches ended (%s), and start again in %.0f s", error, wait)  # noqa: TRY400 - kopf told more
+        else:
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):  # kopf's handlers are of no use any more
+            asyncio.get_running_loop().remove_signal_handler(number)
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT)
+
+
+async def _operate_once(settings: Settings, program: Program, started: asyncio.Event) -> None:
+    """Until a signal, or until a watch ends for good. `started` is set when the program has started."""
     await kopf.operator(
-        registry=registry(program, settings),
+        registry=registry(program, settings, started),
         settings=kopf_settings(settings),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
@@ -52,7 +94,7 @@ async def operate(settings: Settings, program: Program) -> None:
     )
 
 
-def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
+def registry(program: Program, settings: Settings, started: asyncio.Event) -> kopf.OperatorRegistry:
     """All handlers: the program's start and end, and one for each kind that we watch."""
     handlers = kopf.OperatorRegistry()
     running = AsyncExitStack()
@@ -60,6 +102,7 @@ def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=handlers, id="start", errors=kopf.ErrorsMode.PERMANENT)
     async def start(**_: object) -> None:
         await running.enter_async_context(program.lifespan())
+        started.set()
 
     @kopf.on.cleanup(registry=handlers, id="stop")
     async def stop(**_: object) -> None:
@@ -88,9 +131,37 @@ def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
         kopf.on.validate(names.GROUP, names.VERSION, names.PLURAL, registry=handlers, id="validate")(applied)
     for resource in CHILDREN:
         kopf.on.event(*resource, labels={names.LABEL_JOB: kopf.PRESENT}, registry=handlers, id="child")(child_changed)
-    kopf.on.login(registry=handlers)(kopf.login_with_service_account)
-    kopf.on.login(registry=handlers)(kopf.login_with_kubeconfig)
+
+    kopf.on.login(registry=handlers)(_login(program.watches))
     return handlers
+
+
+def _login(watches: Watches) -> Callable[..., Awaitable[kopf.AiohttpSession | None]]:
+    """The service account inside a pod, else the kubeconfig; read again when the token is not taken any more."""
+
+    async def login(**about: Any) -> kopf.AiohttpSession | None:  # noqa: ANN401 - kopf's own
+        found = kopf.login_with_service_account(**about) or kopf.login_with_kubeconfig(**about)
+        return _session(found, watches) if found is not None else None
+
+    return login
+
+
+def _session(found: kopf.ConnectionInfo, watches: Watches) -> kopf.AiohttpSession:
+    """As kopf would make it, with our middleware."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+        headers=found.as_http_headers(),
+        proxy=found.proxy_url,
+        trust_env=found.trust_env,
+        middlewares=(watches,),
+    )
+    return kopf.AiohttpSession(
+        aiohttp_session=session,
+        server=found.server,
+        priority=found.priority,
+        default_namespace=found.default_namespace,
+        expiration=found.expiration,
+    )
 
 
 def _is_current(job: kopf.Body) -> bool:
@@ -101,8 +172,10 @@ def _is_current(job: kopf.Body) -> bool:
 def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     """Watches that notice a silent stall and carry only our children; no Events for log lines."""
     settings = kopf.OperatorSettings()
-    settings.watching.server_timeout = 300
-    settings.watching.client_timeout = 310
+    settings.networking.error_backoffs = (1, 2, 4, 8, 10, 10, 10, 10)  # a server that is back is found within 10 s
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.client_timeout = WATCH_SECONDS + 10
+    settings.watching.inactivity_timeout = 70  # there is a bookmark each minute: a watch without one is dead
     settings.watching.connect_timeout = 30
     for resource in CHILDREN:
         settings.watching.label_selectors[resource] = names.LABEL_JOB
@@ -112,5 +185,5 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
             port=ours.admission_port, certfile=f"{folder}/tls.crt", pkeyfile=f"{folder}/tls.key"
         )
     settings.posting.enabled = False
-    settings.process.ultimate_exiting_timeout = 30
+    settings.process.ultimate_exiting_timeout = None  # it would kill us so long after kopf's end, though we go on
     return settings

@@ -16,10 +16,13 @@ from finetune_operator.cluster.client import KubernetesCluster, connect
 from finetune_operator.names import Key
 from finetune_operator.reconcile import reconcile
 from finetune_operator.settings import Settings
+from finetune_operator.watches import Watches
 from finetune_operator.workqueue import Pass, Resync, WorkQueue
 
 SHUTDOWN_SECONDS = 2.0
 """For requests that are being answered when the program ends."""
+DEAD_WATCH_SECONDS = 660.0
+"""Twice what the longest watch lasts."""
 
 
 class Program:
@@ -31,6 +34,7 @@ class Program:
         self._progress = intake.ProgressStore()
         self._queue = WorkQueue(concurrency=settings.concurrency, finished=self._metrics.passed)
         self._metrics.watch_queue(self._queue.__len__)
+        self.watches = Watches(DEAD_WATCH_SECONDS)
 
     def changed(self, key: Key, seconds: float) -> None:
         """Something about this job changed: it needs a pass, which may wait so many seconds."""
@@ -52,7 +56,7 @@ class Program:
         async with connect(settings.namespaces) as cluster:
             resync = Resync(cluster.jobs, self._queue.add, seconds=settings.resync_seconds)
             posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
-            health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync))
+            health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync, self.watches))
             async with _served(posts, settings.intake_bind), _served(health, settings.health_bind):
                 self._queue.start(self._pass_on(cluster))
                 resync.start()
@@ -73,11 +77,13 @@ class Program:
         self._queue.add_after(key, self._settings.progress_seconds)
 
 
-def _ailing(queue: WorkQueue, resync: Resync) -> str | None:
+def _ailing(queue: WorkQueue, resync: Resync, watches: Watches) -> str | None:
     """What a restart would mend."""
     if not queue.alive:
         return "the work queue has stopped"
-    return None if resync.alive else "the resync has stopped"
+    if not resync.alive:
+        return "the resync has stopped"
+    return f"the watch of {watches.dead} has ended" if watches.dead else None
 
 
 @asynccontextmanager
