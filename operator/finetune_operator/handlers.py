@@ -6,9 +6,6 @@ that something changed, never what to do: every event ends as the key of the Fin
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
@@ -20,8 +17,6 @@ from finetune_operator import admission, names
 from finetune_operator.names import Key
 from finetune_operator.settings import Settings
 from finetune_operator.watches import Watches
-
-logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.5
 """Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
@@ -35,7 +30,6 @@ CHILDREN = (
 
 WATCH_SECONDS = 300
 """The API server ends a watch then, and kopf begins it anew."""
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
 
 class Program(Protocol):
@@ -56,35 +50,9 @@ class Program(Protocol):
 
 
 async def operate(settings: Settings, program: Program) -> None:
-    """Watch until SIGTERM or SIGINT.
-
-    kopf ends when a watch is answered 410, or 5xx for a minute. Then all of it starts again, here: the kubelet would
-    wait longer with every time.
-
-    Raises:
-        Exception: the program did not start.
-    """
-    wait = FIRST_WAIT
-    while True:
-        started = asyncio.Event()
-        try:
-            await _operate_once(settings, program, started)
-        except Exception as error:
-            if not started.is_set():
-                raise
-            logger.error("the watches ended (%s), and start again in %.0f s", error, wait)  # noqa: TRY400 - kopf told more
-        else:
-            return
-        for number in (signal.SIGTERM, signal.SIGINT):  # kopf's handlers are of no use any more
-            asyncio.get_running_loop().remove_signal_handler(number)
-        await asyncio.sleep(wait)
-        wait = min(2 * wait, LONGEST_WAIT)
-
-
-async def _operate_once(settings: Settings, program: Program, started: asyncio.Event) -> None:
-    """Until a signal, or until a watch ends for good. `started` is set when the program has started."""
+    """Watch until SIGTERM or SIGINT, or until a watch ends that nothing but a new process can begin again."""
     await kopf.operator(
-        registry=registry(program, settings, started),
+        registry=registry(program, settings),
         settings=kopf_settings(settings),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
@@ -94,7 +62,7 @@ async def _operate_once(settings: Settings, program: Program, started: asyncio.E
     )
 
 
-def registry(program: Program, settings: Settings, started: asyncio.Event) -> kopf.OperatorRegistry:
+def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
     """All handlers: the program's start and end, and one for each kind that we watch."""
     handlers = kopf.OperatorRegistry()
     running = AsyncExitStack()
@@ -102,7 +70,6 @@ def registry(program: Program, settings: Settings, started: asyncio.Event) -> ko
     @kopf.on.startup(registry=handlers, id="start", errors=kopf.ErrorsMode.PERMANENT)
     async def start(**_: object) -> None:
         await running.enter_async_context(program.lifespan())
-        started.set()
 
     @kopf.on.cleanup(registry=handlers, id="stop")
     async def stop(**_: object) -> None:
@@ -185,5 +152,5 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
             port=ours.admission_port, certfile=f"{folder}/tls.crt", pkeyfile=f"{folder}/tls.key"
         )
     settings.posting.enabled = False
-    settings.process.ultimate_exiting_timeout = None  # it would kill us so long after kopf's end, though we go on
+    settings.process.ultimate_exiting_timeout = 30  # kopf may hang in its end: without watches we must not live on
     return settings

@@ -1,16 +1,21 @@
-"""How often watches are begun, and whether each of them still is.
+"""How often watches are begun, what becomes of answers that would end them for good, and whether each still is.
 
-Law: stands between kopf's HTTP session and the API server; knows neither kopf nor what is watched.
+Law: stands between kopf's HTTP session and the API server; knows nothing of what is watched.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import aiohttp
+
+logger = logging.getLogger(__name__)
 
 CALM_SECONDS = 30.0
 """A watch that has lasted so long is begun again at once when it ends."""
@@ -24,11 +29,21 @@ class _Begun:
     """How often in a row it was begun again before its time."""
 
 
-class Watches:
-    """An aiohttp client middleware: pauses before a watch that keeps ending, and remembers when each was begun.
+class _Expired:
+    """The body of a watch that was answered 410, as the event that says the same."""
 
-    kopf begins a watch that has ended at once, for ever: a proxy that closes watches, or an API server that answers
-    each with 410, would be asked as fast as it answers.
+    async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
+        """Its only line."""
+        yield json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410}}).encode() + b"\n"
+
+
+class Watches:
+    """An aiohttp client middleware for kopf's session.
+
+    - kopf begins a watch that has ended at once, for ever: a proxy that closes watches, or an API server to which
+      every version is too old, would be asked as fast as it answers. So a watch that keeps ending waits.
+    - 5xx for a minute, or 410 as a status, end kopf: it gets the former never, and the latter as an event.
+    - It remembers when each watch was begun, for the liveness probe.
 
     Args:
         silent_after: Seconds without a new begin after which a watch counts as dead: each is ended after some minutes.
@@ -51,9 +66,27 @@ class Watches:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         """Pass a request on; a watch perhaps later."""
-        if request.url.query.get("watch") == "true":
+        is_watch = request.url.query.get("watch") == "true"
+        if is_watch:
             await self._sleep(self.pause(request.url.path))
-        return await handler(request)
+        response = await self._insist(request, handler)
+        if is_watch and response.status == 410:
+            await response.read()
+            response.status = 200
+            response.content = cast("Any", _Expired())
+        return response
+
+    async def _insist(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Ask until the answer is none of 5xx; the request's own timeout ends it."""
+        wait = 1.0
+        while (response := await handler(request)).status >= 500:
+            logger.warning("%s: HTTP %d; next try in %.0f s", request.url.path, response.status, wait)
+            response.release()
+            await self._sleep(wait)
+            wait = min(2 * wait, LONGEST_PAUSE)
+        return response
 
     def pause(self, path: str) -> float:
         """Seconds to wait before the watch of this path begins, as it now does; doubles while it is hasty."""

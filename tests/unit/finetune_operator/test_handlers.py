@@ -34,8 +34,8 @@ class ApiServer:
         self.requests: list[tuple[str, str, str]] = []
         """(method, plural, labelSelector)."""
         self.listed: dict[str, list[dict[str, Any]]] = {}
-        self.gone: set[str] = set()
-        """Plurals of which one watch is answered 410."""
+        self.refusals: dict[str, list[int]] = {}
+        """How the next watches of a plural are answered, e.g. 410."""
         self._watches: dict[str, asyncio.Queue[dict[str, Any]]] = {}
 
     def happen(self, plural: str, kind: str, body: dict[str, Any]) -> None:
@@ -57,9 +57,9 @@ class ApiServer:
             return web.json_response({"resources": [self._resource(plural) for plural in GROUPS[request.path]]})
         plural = request.path.rpartition("/")[2]
         self.requests.append((request.method, plural, request.query.get("labelSelector", "")))
-        if "watch" in request.query and plural in self.gone:
-            self.gone.discard(plural)
-            return web.json_response({"kind": "Status", "code": 410, "message": "too old"}, status=410)
+        if "watch" in request.query and self.refusals.get(plural):
+            status = self.refusals[plural].pop(0)
+            return web.json_response({"kind": "Status", "code": status, "message": "refused"}, status=status)
         if "watch" in request.query:
             return await self._stream(request, plural)
         return web.json_response({"metadata": {"resourceVersion": "1"}, "items": self.listed.get(plural, [])})
@@ -173,11 +173,14 @@ async def test_only_our_children_are_watched_and_nothing_is_written(server: ApiS
     assert selectors[JOBS] == ""
 
 
-async def test_a_watch_that_is_answered_410_does_not_end_the_operator(server: ApiServer) -> None:
-    server.gone = {PODS}
+async def test_a_watch_that_is_answered_410_lists_anew_and_one_that_is_answered_500_is_asked_again(
+    server: ApiServer,
+) -> None:
+    server.refusals = {PODS: [500, 410, 503]}
     program = Recorder()
     async with operating(program):
         server.happen(PODS, "MODIFIED", child("pod-1", "late"))
         assert (await program.calls.get())[0] == Key("team", "late")
         assert program.is_inside
-        assert program.watches.dead is None
+    of_pods = [request for request in server.requests if request[1] == PODS]
+    assert len(of_pods) == 6, "list, watch (500), watch (410), list, watch (503), watch"
