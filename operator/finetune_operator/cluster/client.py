@@ -136,6 +136,13 @@ class KubernetesCluster:
             headers={"Content-Type": "application/json-patch+json"},
         )
 
+    async def warning(self, namespace: str, uid: str, reason: str) -> str:
+        """The message of the newest Warning with this reason about an object; "" where there is none."""
+        fields = f"involvedObject.uid={uid},type=Warning,reason={reason}"
+        answer = await self._request("GET", paths.of("Event", namespace), query=[("fieldSelector", fields)])
+        newest = max(answer["items"] or (), key=lambda one: str(one.get("lastTimestamp") or ""), default={})
+        return str(newest.get("message", ""))
+
     async def event(
         self,
         key: Key,

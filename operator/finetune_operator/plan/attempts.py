@@ -257,8 +257,11 @@ def _state_of(job: FineTuneJob, live: ObservedAttempt) -> State:
 
 
 def _waiting(live: ObservedAttempt) -> str:
-    """What the pods wait for, for people."""
-    return "; ".join(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting)
+    """What the pods wait for, for people; first why there are not all of them."""
+    missing = (
+        f"{live.wanted - len(live.pods)} of {live.wanted} pods are refused: {live.refusal}" if live.refusal else ""
+    )
+    return "; ".join(filter(None, (missing, *(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting))))
 
 
 def _admitted(live: ObservedAttempt) -> datetime | None:
@@ -286,10 +289,12 @@ def _backoff_over(job: FineTuneJob, settings: Settings) -> datetime | None:
 
 
 def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | None, now: datetime) -> float | None:
-    """Seconds until the deadline or the start timeout, whichever comes first."""
+    """Seconds until the deadline, the start timeout, or another look at pods that are missing for no known reason."""
     limits = [start_deadline(job, live)]
     deadline = job.spec.run_policy.active_deadline_seconds
     if deadline is not None and admitted is not None:
         limits.append(admitted + timedelta(seconds=deadline))
     waits = [(limit - now).total_seconds() for limit in limits if limit is not None]
+    if live.lacks_pods and not live.refusal:
+        waits.append(LOOK_AGAIN_SECONDS)
     return max(0.0, min(waits)) if waits else None
