@@ -6,15 +6,17 @@ that something changed, never what to do: every event ends as the key of the Fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
+import aiohttp
 import kopf
 
 from finetune_operator import admission, names
 from finetune_operator.names import Key
 from finetune_operator.settings import Settings
+from finetune_operator.watches import Watches
 
 SETTLE_SECONDS = 0.5
 """Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
@@ -26,8 +28,16 @@ CHILDREN = (
 )
 
 
+WATCH_SECONDS = 300
+"""The API server ends a watch then, and kopf begins it anew."""
+
+
 class Program(Protocol):
     """What the events are for."""
+
+    @property
+    def watches(self) -> Watches:
+        """Told of every watch that is begun."""
 
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Entered before the first watch, left after the last."""
@@ -40,7 +50,7 @@ class Program(Protocol):
 
 
 async def operate(settings: Settings, program: Program) -> None:
-    """Watch until SIGTERM or SIGINT."""
+    """Watch until SIGTERM or SIGINT, or until a watch ends that nothing but a new process can begin again."""
     await kopf.operator(
         registry=registry(program, settings),
         settings=kopf_settings(settings),
@@ -88,9 +98,37 @@ def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
         kopf.on.validate(names.GROUP, names.VERSION, names.PLURAL, registry=handlers, id="validate")(applied)
     for resource in CHILDREN:
         kopf.on.event(*resource, labels={names.LABEL_JOB: kopf.PRESENT}, registry=handlers, id="child")(child_changed)
-    kopf.on.login(registry=handlers)(kopf.login_with_service_account)
-    kopf.on.login(registry=handlers)(kopf.login_with_kubeconfig)
+
+    kopf.on.login(registry=handlers)(_login(program.watches))
     return handlers
+
+
+def _login(watches: Watches) -> Callable[..., Awaitable[kopf.AiohttpSession | None]]:
+    """The service account inside a pod, else the kubeconfig; read again when the token is not taken any more."""
+
+    async def login(**about: Any) -> kopf.AiohttpSession | None:  # noqa: ANN401 - kopf's own
+        found = kopf.login_with_service_account(**about) or kopf.login_with_kubeconfig(**about)
+        return _session(found, watches) if found is not None else None
+
+    return login
+
+
+def _session(found: kopf.ConnectionInfo, watches: Watches) -> kopf.AiohttpSession:
+    """As kopf would make it, with our middleware."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+        headers=found.as_http_headers(),
+        proxy=found.proxy_url,
+        trust_env=found.trust_env,
+        middlewares=(watches,),
+    )
+    return kopf.AiohttpSession(
+        aiohttp_session=session,
+        server=found.server,
+        priority=found.priority,
+        default_namespace=found.default_namespace,
+        expiration=found.expiration,
+    )
 
 
 def _is_current(job: kopf.Body) -> bool:
@@ -101,8 +139,10 @@ def _is_current(job: kopf.Body) -> bool:
 def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     """Watches that notice a silent stall and carry only our children; no Events for log lines."""
     settings = kopf.OperatorSettings()
-    settings.watching.server_timeout = 300
-    settings.watching.client_timeout = 310
+    settings.networking.error_backoffs = (1, 2, 4, 8, 10, 10, 10, 10)  # a server that is back is found within 10 s
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.client_timeout = WATCH_SECONDS + 10
+    settings.watching.inactivity_timeout = 70  # there is a bookmark each minute: a watch without one is dead
     settings.watching.connect_timeout = 30
     for resource in CHILDREN:
         settings.watching.label_selectors[resource] = names.LABEL_JOB
@@ -112,5 +152,5 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
             port=ours.admission_port, certfile=f"{folder}/tls.crt", pkeyfile=f"{folder}/tls.key"
         )
     settings.posting.enabled = False
-    settings.process.ultimate_exiting_timeout = 30
+    settings.process.ultimate_exiting_timeout = 30  # kopf may hang in its end: without watches we must not live on
     return settings

@@ -9,7 +9,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,17 @@ from aiohttp import web
 
 from finetune_operator import intake, metrics
 from finetune_operator.certificate import Certificate
-from finetune_operator.cluster import Cluster
-from finetune_operator.cluster.client import connect
+from finetune_operator.cluster.client import KubernetesCluster, connect
 from finetune_operator.names import Key
 from finetune_operator.reconcile import reconcile
 from finetune_operator.settings import Settings
+from finetune_operator.watches import Watches
 from finetune_operator.workqueue import Pass, Resync, WorkQueue
 
 SHUTDOWN_SECONDS = 2.0
 """For requests that are being answered when the program ends."""
+DEAD_WATCH_SECONDS = 660.0
+"""Twice what the longest watch lasts."""
 
 
 class Program:
@@ -44,6 +45,7 @@ class Program:
         self._progress = intake.ProgressStore()
         self._queue = WorkQueue(concurrency=settings.concurrency, finished=self._metrics.passed)
         self._metrics.watch_queue(self._queue.__len__)
+        self.watches = Watches(DEAD_WATCH_SECONDS)
 
     def changed(self, key: Key, seconds: float) -> None:
         """Something about this job changed: it needs a pass, which may wait so many seconds."""
@@ -65,7 +67,7 @@ class Program:
         async with connect(settings.namespaces) as cluster:
             resync = Resync(cluster.jobs, self._queue.add, seconds=settings.resync_seconds)
             posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
-            health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync))
+            health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync, self.watches))
             tls = self._certificate.context if self._certificate else None
             async with (
                 _renewed(self._certificate),
@@ -80,9 +82,9 @@ class Program:
                     await resync.stop()
                     await self._queue.stop()
 
-    def _pass_on(self, cluster: Cluster) -> Pass:
+    def _pass_on(self, cluster: KubernetesCluster) -> Pass:
         async def one_pass(key: Key) -> float | None:
-            return await reconcile(key, cluster, self._known_by(), self._progress, datetime.now(UTC))
+            return await reconcile(key, cluster, self._known_by(), self._progress, await cluster.now())
 
         return one_pass
 
@@ -98,11 +100,13 @@ class Program:
         self._queue.add_after(key, self._settings.progress_seconds)
 
 
-def _ailing(queue: WorkQueue, resync: Resync) -> str | None:
+def _ailing(queue: WorkQueue, resync: Resync, watches: Watches) -> str | None:
     """What a restart would mend."""
     if not queue.alive:
         return "the work queue has stopped"
-    return None if resync.alive else "the resync has stopped"
+    if not resync.alive:
+        return "the resync has stopped"
+    return f"the watch of {watches.dead} has ended" if watches.dead else None
 
 
 @asynccontextmanager

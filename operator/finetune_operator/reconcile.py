@@ -6,18 +6,21 @@ Law: the order of a pass and nothing else; every trigger ends here, and running 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from finetune_operator import checks, observe, plan, render, spec, status
 from finetune_operator.cluster import Cluster, ClusterRefused, WebhookUnavailable
 from finetune_operator.names import Key
-from finetune_operator.observe import Posted
+from finetune_operator.observe import Observed, Posted
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
 
 CHECK_AGAIN_SECONDS = 15.0
 """A claim that was missing may be applied a moment later by the same GitOps sync."""
+PODS_REFUSED = "FailedCreatePod"
+"""The training operator's word."""
 
 
 class Posts(Protocol):
@@ -51,6 +54,7 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
         await _report(key, cluster, body, status.rejected(body, error.violations, now))
         return None
     observed = observe.of(await cluster.children(key, spec.claims(job.spec)), uid=job.uid, posted=posts.get(key))
+    observed = await _with_refusal(key, cluster, observed)
     planned = plan.make(job, observed, settings, now)
     violations = _at_the_door(job, observed, settings, planned)
     if violations:
@@ -75,6 +79,15 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
     await _report(key, cluster, body, told)
     posts.written(key, now)
     return planned.requeue_after
+
+
+async def _with_refusal(key: Key, cluster: Cluster, observed: Observed) -> Observed:
+    """Where pods are missing: why. A quota's refusal stands nowhere but in an Event of the PyTorchJob."""
+    newest = observed.attempts[-1] if observed.attempts else None
+    if newest is None or not newest.lacks_pods:
+        return observed
+    refusal = await cluster.warning(key.namespace, newest.uid, PODS_REFUSED)
+    return replace(observed, attempts=(*observed.attempts[:-1], replace(newest, refusal=refusal)))
 
 
 def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:
@@ -108,6 +121,9 @@ async def _carry_out(
 
 
 async def _report(key: Key, cluster: Cluster, body: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """One status write per pass, and only if it differs."""
+    """One status write per pass, only if it differs, and only over what this pass has read.
+
+    Another operator, or the last call of one that was killed, may have written a record meanwhile: it must stay.
+    """
     if body.get("status") != wanted:
-        await cluster.write_status(key, wanted)
+        await cluster.write_status(key, wanted, body["metadata"].get("resourceVersion"))

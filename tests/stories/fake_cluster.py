@@ -33,6 +33,8 @@ class FakeCluster:
         """(job, name) of all that were told, also of those that were told before."""
         self.log: list[str] = []
         """What was asked of the cluster, one line for every write, in order."""
+        self.refuses_pods = ""
+        """What a quota says to the training operator's pods."""
         self.tokens: dict[str, Speaker] = {}
         self.audiences: dict[str, str] = {}
         """Of tokens that are not for whatever is asked."""
@@ -83,6 +85,10 @@ class FakeCluster:
             raise ClusterError("the object has been modified")
         job["status"] = copy.deepcopy(status)
         self._stamp(job)
+
+    async def warning(self, namespace: str, uid: str, reason: str) -> str:
+        jobs = [raw["metadata"]["uid"] for (kind, _, _), raw in self.objects.items() if kind == "PyTorchJob"]
+        return self.refuses_pods if uid in jobs and reason == "FailedCreatePod" else ""
 
     async def event(
         self,
@@ -228,7 +234,7 @@ class FakeCluster:
     def _reconciled(self, raw: Raw) -> None:
         status = raw.setdefault("status", {})
         status.setdefault("startTime", self.stamp())
-        pods = [self._replica(raw, kind, index) for kind, index in _replicas(raw)]
+        pods = [] if self.refuses_pods else [self._replica(raw, kind, index) for kind, index in _replicas(raw)]
         phases = [pod["status"]["phase"] for pod in pods]
         true = ["Created"]
         true += ["Running"] if phases and all(phase == "Running" for phase in phases) else []

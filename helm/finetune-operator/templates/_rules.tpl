@@ -27,9 +27,10 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]
+# It tells, and it reads why the training operator could not make pods.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
 {{- end -}}
 
 {{/* What has no namespace: who posts progress shows its token, and kopf looks for the kinds that it serves, and, where

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import aiohttp
@@ -22,6 +22,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from finetune_operator import names
 from finetune_operator.cluster import paths
+from finetune_operator.cluster.clock import ServerClock
 from finetune_operator.cluster.errors import ClusterError, NotFound, from_response
 from finetune_operator.cluster.protocol import Raw, Speaker
 from finetune_operator.names import Key
@@ -61,6 +62,17 @@ class KubernetesCluster:
     def __init__(self, api: ApiClient, namespaces: Sequence[str] = ()) -> None:
         self._api = api
         self._namespaces: Sequence[str | None] = namespaces or (None,)
+        self._clock = ServerClock()
+
+    async def now(self) -> datetime:
+        """The time by the API server's clock, as its last answer told it.
+
+        Raises:
+            ClusterError: it has not answered yet.
+        """
+        if not self._clock.is_set:
+            await self._request("GET", "/version")
+        return self._clock.now()
 
     async def job(self, key: Key) -> Raw | None:
         """The FineTuneJob as it is now; None where there is none."""
@@ -124,6 +136,13 @@ class KubernetesCluster:
             headers={"Content-Type": "application/json-patch+json"},
         )
 
+    async def warning(self, namespace: str, uid: str, reason: str) -> str:
+        """The message of the newest Warning with this reason about an object; "" where there is none."""
+        fields = f"involvedObject.uid={uid},type=Warning,reason={reason}"
+        answer = await self._request("GET", paths.of("Event", namespace), query=[("fieldSelector", fields)])
+        newest = max(answer["items"] or (), key=lambda one: str(one.get("lastTimestamp") or ""), default={})
+        return str(newest.get("message", ""))
+
     async def event(
         self,
         key: Key,
@@ -137,7 +156,7 @@ class KubernetesCluster:
         try:
             job = await self.job(key)
             if job is not None:
-                body = _event(job, reason, message, type, once)
+                body = _event(job, reason, message, type, once, at=self._clock.now())
                 await self._request("POST", paths.of("Event", key.namespace), body=body)
         except ClusterError:
             return
@@ -191,6 +210,7 @@ class KubernetesCluster:
             payload: bytes = await response.read()  # type: ignore[no-untyped-call]  # generated, half typed
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
+        self._clock.heard(response.headers.get("Date"))
         if response.status >= 400:
             raise from_response(response.status, payload, response.headers, f"{method} {path}")
         answer: Raw = json.loads(payload)
@@ -210,11 +230,11 @@ def speaker(status: Raw, audience: str) -> Speaker | None:
     return Speaker(namespace=account.partition(":")[0], pod=pod[0], uid=uid[0])
 
 
-def _event(job: Raw, reason: str, message: str, kind: str, once: str) -> Raw:
+def _event(job: Raw, reason: str, message: str, kind: str, once: str, *, at: datetime) -> Raw:  # noqa: PLR0913 - its fields
     """A core/v1 Event about a FineTuneJob, which the API server takes once: the second of a name is refused."""
     metadata = job["metadata"]
     digest = hashlib.sha256(f"{metadata['uid']}/{once}".encode()).hexdigest()[:16]
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",

@@ -47,6 +47,9 @@ class Cluster(Protocol):
     async def write_status(self, key: Key, status: Raw, resource_version: str | None = None) -> None:
         """Replace status as a whole; with a resource version, only if nobody changed the job since."""
 
+    async def warning(self, namespace: str, uid: str, reason: str) -> str:
+        """The message of the newest Warning with this reason about an object; "" where there is none."""
+
     async def event(
         self,
         key: Key,

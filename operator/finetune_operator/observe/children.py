@@ -87,6 +87,8 @@ def _attempt(number: int, ours: list[Child]) -> ObservedAttempt:
         number=number,
         created=timestamp(raw["metadata"].get("creationTimestamp")),
         exists=job is not None,
+        uid=raw["metadata"].get("uid", ""),
+        wanted=sum(replica.get("replicas", 1) for replica in _replicas(raw)),
         deleting="deletionTimestamp" in raw["metadata"],
         suspended=bool(raw.get("spec", {}).get("runPolicy", {}).get("suspend")),
         phase=phase,
@@ -95,6 +97,10 @@ def _attempt(number: int, ours: list[Child]) -> ObservedAttempt:
         pods=tuple(sorted(_pods(members), key=lambda one: one.node_rank)),
         leftovers=tuple((kind, raw["metadata"]["name"]) for kind, raw in members),
     )
+
+
+def _replicas(pytorchjob: Raw) -> Iterable[Raw]:
+    return pytorchjob.get("spec", {}).get("pytorchReplicaSpecs", {}).values()
 
 
 def _pods(members: list[Child]) -> Iterator[ObservedPod]:

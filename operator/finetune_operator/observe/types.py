@@ -74,6 +74,12 @@ class ObservedAttempt:
     deleting: bool = False
     suspended: bool = False
     """spec.runPolicy.suspend of the PyTorchJob: it waits in a queue."""
+    uid: str = ""
+    """Of the PyTorchJob."""
+    wanted: int = 0
+    """Pods that it is to have."""
+    refusal: str = ""
+    """What the training operator was told when it could not make them; known only where pods are missing."""
     phase: str = ""
     """The newest True condition of the PyTorchJob: Created, Running, Restarting, Suspended, Succeeded, Failed."""
     message: str = ""
@@ -81,6 +87,12 @@ class ObservedAttempt:
     pods: tuple[ObservedPod, ...] = ()
     leftovers: tuple[tuple[str, str], ...] = ()
     """(kind, name) of everything that carries this attempt's label."""
+
+    @property
+    def lacks_pods(self) -> bool:
+        """It is let in, goes on, and has fewer pods than it wants: they are being made, or refused."""
+        is_waiting = self.exists and not self.deleting and not self.suspended
+        return is_waiting and self.phase in {"", "Created"} and len(self.pods) < self.wanted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -102,9 +102,18 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
         message=_waiting(live),
         attempt=live.number,
         run=run,
+        obsolete=_over_already(job, observed),
         pods={} if live.suspended else {pod.name: pod.uid for pod in live.pods},
         admitted=admitted,
         requeue_after=_next_clock(job, live, admitted, now),
+    )
+
+
+def _over_already(job: FineTuneJob, observed: Observed) -> tuple[tuple[str, str], ...]:
+    """Children of attempts with a record, beside one that lives: a late call of an operator that was killed."""
+    ended = {record.number for record in job.recorded.attempts}
+    return tuple(
+        child for attempt in observed.attempts if attempt.number in ended for child in clearing.deletable(attempt)
     )
 
 
@@ -163,9 +172,12 @@ def _start(
         return Plan(
             state=State.STARTING, message=message, attempt=done, admitted=admitted, requeue_after=LOOK_AGAIN_SECONDS
         )
-    wait = _backoff(job, settings, now)
-    if wait > 0:
-        message = f"attempt {number} starts in {wait:.0f} s; attempt {done} ended: {last.message if last else ''}"
+    due = _backoff_over(job, settings)
+    if due is not None and due > now:
+        message = (
+            f"attempt {number} starts at {due:%H:%M:%S} UTC; attempt {done} ended: {last.message if last else ''}"
+        )
+        wait = (due - now).total_seconds()
         return Plan(state=State.RESTARTING, message=message, attempt=done, admitted=admitted, requeue_after=wait)
     ready = Ready() if observed.frozen is not None else stage(job, observed, settings)
     if not isinstance(ready, Ready):
@@ -245,8 +257,11 @@ def _state_of(job: FineTuneJob, live: ObservedAttempt) -> State:
 
 
 def _waiting(live: ObservedAttempt) -> str:
-    """What the pods wait for, for people."""
-    return "; ".join(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting)
+    """What the pods wait for, for people; first why there are not all of them."""
+    missing = (
+        f"{live.wanted - len(live.pods)} of {live.wanted} pods are refused: {live.refusal}" if live.refusal else ""
+    )
+    return "; ".join(filter(None, (missing, *(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting))))
 
 
 def _admitted(live: ObservedAttempt) -> datetime | None:
@@ -256,8 +271,11 @@ def _admitted(live: ObservedAttempt) -> datetime | None:
     return live.started or live.created
 
 
-def _backoff(job: FineTuneJob, settings: Settings, now: datetime) -> float:
-    """Seconds still to wait: doubles with each attempt in a row that did not end by the user's own wish."""
+def _backoff_over(job: FineTuneJob, settings: Settings) -> datetime | None:
+    """When the next attempt may start; the wait doubles with each attempt in a row that the user did not wish to end.
+
+    A moment, not the seconds that are left: those would make every pass write another status, which wakes a pass.
+    """
     streak = 0
     for record in reversed(job.recorded.attempts):
         if record.reason == "Suspended":
@@ -265,16 +283,18 @@ def _backoff(job: FineTuneJob, settings: Settings, now: datetime) -> float:
         streak += 1
     last = job.recorded.attempts[-1] if job.recorded.attempts else None
     if not streak or last is None or last.finished is None:
-        return 0.0
+        return None
     delay = min(settings.backoff_seconds * 2 ** (streak - 1), settings.backoff_limit_seconds)
-    return max(0.0, (last.finished + timedelta(seconds=delay) - now).total_seconds())
+    return last.finished + timedelta(seconds=delay)
 
 
 def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | None, now: datetime) -> float | None:
-    """Seconds until the deadline or the start timeout, whichever comes first."""
+    """Seconds until the deadline, the start timeout, or another look at pods that are missing for no known reason."""
     limits = [start_deadline(job, live)]
     deadline = job.spec.run_policy.active_deadline_seconds
     if deadline is not None and admitted is not None:
         limits.append(admitted + timedelta(seconds=deadline))
     waits = [(limit - now).total_seconds() for limit in limits if limit is not None]
+    if live.lacks_pods and not live.refusal:
+        waits.append(LOOK_AGAIN_SECONDS)
     return max(0.0, min(waits)) if waits else None

@@ -150,7 +150,7 @@ def _conditions(
         _accepted(job, observed),
         preparation.condition(plan, observed, previous),
         _admitted(job, plan),
-        _pods_ready(plan),
+        _pods_ready(plan, observed),
         _training(plan, observed),
         _checkpoint(observed, records),
         exportation.condition(job, plan, observed, previous),
@@ -207,11 +207,13 @@ def _admitted(job: FineTuneJob, plan: Plan) -> Condition | None:
     return Condition(type=names.ADMITTED, status="True", reason="Admitted")
 
 
-def _pods_ready(plan: Plan) -> Condition:
+def _pods_ready(plan: Plan, observed: Observed) -> Condition:
     """All ranks' pods run."""
     if plan.state == State.RUNNING:
         return Condition(type=names.PODS_READY, status="True", reason="AllRunning")
-    return Condition(type=names.PODS_READY, status="False", reason=plan.state.value, message=plan.message)
+    are_refused = plan.state == State.STARTING and any(attempt.refusal for attempt in observed.attempts)
+    reason = "PodsRefused" if are_refused else plan.state.value
+    return Condition(type=names.PODS_READY, status="False", reason=reason, message=plan.message)
 
 
 def _training(plan: Plan, observed: Observed) -> Condition:
