@@ -70,7 +70,7 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
     try:
         await _carry_out(key, cluster, manifests, planned.obsolete)
     except (ClusterRefused, WebhookUnavailable) as error:
-        await _report(key, cluster, body, status.refused(told, error.reason, str(error), job.generation, now))
+        await _report(key, cluster, body, status.refused(body, told, error.reason, str(error), now))
         raise
     if status.only_progress(body.get("status"), told) and (wait := posts.wait(key, settings.progress_seconds, now)):
         return wait if planned.requeue_after is None else min(wait, planned.requeue_after)

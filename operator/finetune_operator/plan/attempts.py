@@ -61,6 +61,8 @@ class Plan:
     """(kind, name) to delete; only of attempts whose record this pass has read."""
     pods: dict[str, str] = field(default_factory=dict)
     """Name -> uid of the running attempt's pods, for the next pass to compare."""
+    ends: bool = False
+    """Pods of an attempt that is over are not gone yet: their nodes are still taken."""
     admitted: datetime | None = None
     requeue_after: float | None = None
     """Seconds until a clock of ours needs another pass."""
@@ -93,6 +95,7 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
             message=verdict.message,
             attempt=live.number,
             record=record,
+            ends=bool(live.pods),
             admitted=admitted,
             requeue_after=0,
         )
@@ -150,6 +153,7 @@ def _clear(
         message=last.message if last else "",
         attempt=last.number if last else 0,
         obsolete=tuple(child for attempt in observed.attempts for child in clearing.deletable(attempt)),
+        ends=any(attempt.pods for attempt in observed.attempts),
         admitted=job.recorded.admitted,
         requeue_after=min(seconds, default=None),
     )

@@ -29,7 +29,7 @@ READY_MESSAGES = {
     State.PREPARING: "its model and data are prepared; no GPU is taken yet",
     State.QUEUED: "waiting in its queue",
     State.STARTING: "its pods are starting",
-    State.RUNNING: "training",
+    State.RUNNING: "its pods run",
     State.RESTARTING: "the next attempt goes on from the last checkpoint",
     State.SUSPENDED: "suspended; the checkpoint is kept",
     State.EXPORTING: "trained; the adapter is merged into the model, and no GPU is taken any more",
@@ -85,14 +85,23 @@ def rejected(
     }
 
 
-def refused(status: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
-    """A status, told that the API server did not take a child: it is tried again, and people see why it waits."""
-    kept = [condition for condition in status["conditions"] if condition["type"] != names.RECONCILING]
-    wanted = Condition(type=names.RECONCILING, status="True", reason=reason, message=message)
+def refused(
+    body: Mapping[str, Any], told: Mapping[str, Any], reason: str, message: str, now: datetime
+) -> dict[str, Any]:
+    """The status that a pass wanted to tell, of a job of which the API server did not take a child.
+
+    It is tried again, and people see why it waits. Times move with the body's conditions, not with each try.
+    """
+    wanted = [
+        Condition(type=names.READY, status="False", reason=reason, message=message),
+        Condition(type=names.RECONCILING, status="True", reason=reason, message=message),
+    ]
+    previous = (body.get("status") or {}).get("conditions", ())
+    kept = [condition for condition in told["conditions"] if condition["type"] != names.READY]
     return {
-        **status,
+        **told,
         "message": message,
-        "conditions": kept + merge(status["conditions"], [wanted], generation, now),
+        "conditions": merge(previous, wanted, told["observedGeneration"], now) + kept,
     }
 
 
@@ -144,14 +153,15 @@ def _conditions(
     previous: Mapping[str, Any],
 ) -> list[Condition]:
     """The visible list of conditions, in the order that people read them."""
+    training = _training(plan, observed)
     candidates = (
-        _ready(plan),
+        _ready(plan, training),
         _stalled(plan),
         _accepted(job, observed),
         preparation.condition(plan, observed, previous),
         _admitted(job, plan),
         _pods_ready(plan, observed),
-        _training(plan, observed),
+        training,
         _checkpoint(observed, records),
         exportation.condition(job, plan, observed, previous),
         _suspended(job, plan),
@@ -160,13 +170,12 @@ def _conditions(
     return [condition for condition in candidates if condition is not None]
 
 
-def _ready(plan: Plan) -> Condition:
+def _ready(plan: Plan, training: Condition) -> Condition:
     """True wherever the job is where it should be: a GitOps tool must not time out on a full queue."""
     if plan.state == State.FAILED:
         return Condition(type=names.READY, status="False", reason="Failed", message=plan.message)
-    return Condition(
-        type=names.READY, status="True", reason=plan.state.value, message=plan.message or READY_MESSAGES[plan.state]
-    )
+    usual = "training" if training.status == "True" else READY_MESSAGES[plan.state]
+    return Condition(type=names.READY, status="True", reason=plan.state.value, message=plan.message or usual)
 
 
 def _stalled(plan: Plan) -> Condition | None:
@@ -238,8 +247,12 @@ def _checkpoint(observed: Observed, records: tuple[AttemptRecord, ...]) -> Condi
 
 def _suspended(job: FineTuneJob, plan: Plan) -> Condition | None:
     """Present for jobs that are, or once were, suspended."""
+    if plan.state == State.SUSPENDED and plan.ends:
+        message = "a checkpoint is saved, then the pods end"
+        return Condition(type=names.SUSPENDED, status="False", reason="Suspending", message=message)
     if plan.state == State.SUSPENDED:
-        return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message="spec.runPolicy.suspend")
+        message = "spec.runPolicy.suspend is true; no node is taken"
+        return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message=message)
     if any(record.reason == "Suspended" for record in job.recorded.attempts):
         return Condition(type=names.SUSPENDED, status="False", reason="Resumed")
     return None
