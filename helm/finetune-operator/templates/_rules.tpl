@@ -27,6 +27,13 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch]
+# Where Kueue keeps a job: its Workload, and its place in the queue from Kueue's own API server.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list]
+- apiGroups: [visibility.kueue.x-k8s.io]
+  resources: [localqueues/pendingworkloads]
+  verbs: [get]
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]

@@ -6,6 +6,7 @@ Law: decides how many, which name, whether, when to stop retrying; knows neither
 from finetune_operator.plan.attempts import Plan, State, make
 from finetune_operator.plan.export import awaits_export, export_plan
 from finetune_operator.plan.prepare import PreparePlan, assumed, prepare_plan
+from finetune_operator.plan.queue import Wait
 from finetune_operator.plan.run import OWN_MODEL, PODS, Mount, Paths, RunPlan, run_plan
 from finetune_operator.plan.side_job import SideJobPlan
 
@@ -19,6 +20,7 @@ __all__ = [
     "RunPlan",
     "SideJobPlan",
     "State",
+    "Wait",
     "assumed",
     "awaits_export",
     "export_plan",
