@@ -88,6 +88,14 @@ def _start_apiserver(layout: Layout) -> None:
             f"--kubelet-client-key={pki / 'admin.key'}",
             "--kubelet-preferred-address-types=InternalIP",
             "--enable-aggregator-routing=true",  # webhooks are dialled at their pod: the host has no kube-proxy
+            # for Kueue's own API server: who asks is told in headers, under the aggregator's certificate
+            f"--requestheader-client-ca-file={pki / 'ca.crt'}",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={pki / 'front-proxy.crt'}",
+            f"--proxy-client-key-file={pki / 'front-proxy.key'}",
             "--profiling=false",
             "--default-not-ready-toleration-seconds=5",
             "--default-unreachable-toleration-seconds=5",
