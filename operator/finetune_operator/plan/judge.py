@@ -128,7 +128,9 @@ def job_failed(case: Case) -> Verdict | None:
     if attempt.deleting or (not attempt.exists and case.job.recorded.pods):
         return Verdict(reason="PyTorchJobDeleted", message="somebody deleted the PyTorchJob")
     if attempt.phase == "Failed":
-        return Verdict(reason="PyTorchJobFailed", message=attempt.message or "the PyTorchJob failed")
+        # Of its own pods none has failed: those of before an eviction, which were ending, have been taken for its own.
+        counted = attempt.queue is None or not (case.job.recorded.queue and case.job.recorded.queue.evictions)
+        return Verdict(reason="PyTorchJobFailed", message=attempt.message or "the PyTorchJob failed", counted=counted)
     if attempt.phase == "Succeeded":
         return Verdict(
             reason="NoCompletionRecord",

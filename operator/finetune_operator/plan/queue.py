@@ -15,6 +15,7 @@ from finetune_operator.spec import FineTuneJob, QueueRecord, from_time
 
 PATIENCE_SECONDS = 30.0
 """Kueue makes a Workload within a second of the PyTorchJob; one that does not come by then needs a person."""
+FIRST_LOOK_SECONDS = 2.0
 LOOK_SECONDS = 15.0
 """Times the place in the queue: who is near its head is told its place more often, and a long queue costs little."""
 _NOT_THERE = re.compile(r"doesn't exist|missing")
@@ -87,13 +88,15 @@ def wait(job: FineTuneJob, live: ObservedAttempt, trouble: str, now: datetime) -
 
 
 def look_again(live: ObservedAttempt, now: datetime) -> float | None:
-    """Seconds until a held attempt's place is worth another look; its admission wakes us by itself."""
-    if live.queue is None:
-        left = PATIENCE_SECONDS if live.created is None else PATIENCE_SECONDS - (now - live.created).total_seconds()
-        return min(2.0, left) if left > 0 else None
-    if live.queue.state == "Waiting" and not live.queue.message:
-        return 2.0
-    return None if live.queue.position is None else LOOK_SECONDS * live.queue.position
+    """Seconds until a held attempt's place is worth another look; its admission wakes us by itself.
+
+    Kueue says nothing at all of who stands far back: only a young one is asked for its first word.
+    """
+    said = live.queue
+    age = (now - live.created).total_seconds() if live.created is not None else 0.0
+    if age < PATIENCE_SECONDS and (said is None or (said.state == "Waiting" and not said.message)):
+        return min(FIRST_LOOK_SECONDS, PATIENCE_SECONDS - age)
+    return None if said is None or said.position is None else LOOK_SECONDS * said.position
 
 
 def record(job: FineTuneJob, live: ObservedAttempt | None, *, waits: bool, now: datetime) -> QueueRecord | None:

@@ -59,8 +59,9 @@ def _started(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Even
 
 
 def _begun(status: Mapping[str, Any]) -> int:
-    """The newest attempt; none while its children are refused, which is what the condition tells."""
-    return 0 if find(names.RECONCILING, status).get("status") == "True" else int(status.get("attempt", 0))
+    """The newest attempt; none while its children are refused, or wait in a queue, which is what conditions tell."""
+    is_refused = find(names.RECONCILING, status).get("status") == "True"
+    return 0 if is_refused or status.get("queue", {}).get("since") else int(status.get("attempt", 0))
 
 
 def _reached(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Event]:

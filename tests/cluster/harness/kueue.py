@@ -28,7 +28,12 @@ _PORTS = {"kueue-webhook-service": ("", _WEBHOOKS), "kueue-visibility-server": (
 """Service -> (name of its port, port on the host); who else has one is not reached."""
 _OURS = ("kueue.x-k8s.io", "kubeflow.org")
 _FRAMEWORKS = ("kubeflow.org/pytorchjob",)
-_DRAFTS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService", "CustomResourceDefinition")
+_IN_THE_WAY = (
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "APIService",
+    "CustomResourceDefinition",
+)
 """Kinds that concern others: without Kueue they would hold up requests, or the deletion of namespaces."""
 
 Manifest = dict[str, Any]
@@ -46,6 +51,7 @@ def start(layout: Layout) -> None:
     certificates = layout.data / "kueue-certificates"
     certificates.mkdir(parents=True, exist_ok=True)
     process = _process(layout)
+    process.stop()  # of a session that was killed
     Path("/visibility").mkdir(exist_ok=True)  # Kueue's fixed place for the certificate of its API server
     process.start(
         [KUEUE.path(layout), f"--config={_configuration(layout, certificates)}", f"--kubeconfig={layout.kubeconfig}"]
@@ -66,8 +72,8 @@ def stop(layout: Layout) -> None:
     for kind in ("workloads", "localqueues", "clusterqueues", "resourceflavors"):
         until(f"the last of Kueue's {kind} to go", lambda kind=kind: not _left(layout, kind))  # type: ignore[misc]
     _process(layout).stop()
-    drafts = [text for text in _documents(layout) if _kind(text) in _DRAFTS]
-    kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin="\n---\n".join(drafts))
+    theirs = [text for text in _documents(layout) if _kind(text) in _IN_THE_WAY]
+    kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin="\n---\n".join(theirs))
 
 
 def _process(layout: Layout) -> Component:
