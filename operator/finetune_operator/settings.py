@@ -33,6 +33,9 @@ class Settings(BaseModel):
     """podTemplate may bring hostPath volumes."""
     allow_privileged: bool = False
     """podTemplate and network profiles may bring privilege, host namespaces, capabilities, other service accounts."""
+    gang_scheduler: str | None = None
+    """What the training operator's flag --gang-scheduler-name says, e.g. volcano; None: it has none, and jobs that ask
+    for a gang are refused."""
     network_profiles: dict[str, NetworkProfile] = Field(default_factory=built_in)
     """The built-in ones, and over them what the owner says."""
     intake_url: str | None = None

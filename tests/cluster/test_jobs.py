@@ -137,6 +137,15 @@ def test_what_cannot_work_is_refused_at_the_door(
     assert machine_cluster.list("pytorchjobs", namespace) == []
 
 
+def test_a_queue_without_kueue_is_told(
+    cluster: Cluster, namespace: str, operator: OperatorProcess, inputs: Path
+) -> None:
+    job = jobs.submit(cluster, namespace, jobs.tiny("queued", scheduling={"queue": "team-a"}))
+    status = job.until("to be told", lambda status: "Kueue is not installed" in status.get("message", ""))
+    assert (status["state"], job.condition("Stalled")["reason"]) == ("Queued", "KueueUnreadable")
+    assert job.pods() == {}
+
+
 def test_host_paths_are_refused_where_the_owner_forbids_them(
     machine_cluster: Cluster, namespace: str, operator: OperatorProcess
 ) -> None:

@@ -40,6 +40,10 @@ class FakeCluster:
         """Of tokens that are not for whatever is asked."""
         self.grace = False
         """Deleted pods stay, terminating, until `finish_terminating`."""
+        self.pending: list[Raw] = []
+        """Places in queues, as Kueue's own API server tells them."""
+        self.kueue_trouble = ""
+        """Why Workloads can't be read."""
         self.troubles: list[tuple[str, ClusterError]] = []
         """(start of a log line, error): the next write whose line starts so fails."""
         self._numbers = itertools.count(1)
@@ -57,7 +61,12 @@ class FakeCluster:
         found = {
             kind: self._labelled(kind, key.namespace, label) for kind in ("ConfigMap", "Job", "PyTorchJob", "Pod")
         }
+        uids = {raw["metadata"]["uid"] for raw in found["PyTorchJob"]}
+        queued = any(names.LABEL_QUEUE in raw["metadata"]["labels"] for raw in found["PyTorchJob"])
         return RawChildren(
+            workloads=self._workloads(uids),
+            pending=tuple(self.pending),
+            kueue_trouble=self.kueue_trouble if queued else "",
             configmaps=tuple({"metadata": raw["metadata"]} for raw in found["ConfigMap"]),
             jobs=found["Job"],
             pytorchjobs=found["PyTorchJob"],
@@ -229,7 +238,8 @@ class FakeCluster:
     def _suspended(self, raw: Raw) -> None:
         raw["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
         for kind, namespace, name in self._owned(raw["metadata"]["uid"]):
-            self.remove(kind, name, namespace)
+            if kind == "Pod":
+                self.remove(kind, name, namespace)
 
     def _reconciled(self, raw: Raw) -> None:
         status = raw.setdefault("status", {})
@@ -291,6 +301,10 @@ class FakeCluster:
             for place, raw in self.objects.items()
             if place[:2] == (kind, namespace) and raw["metadata"].get("labels", {}).get(names.LABEL_JOB) == label
         )
+
+    def _workloads(self, uids: set[str]) -> tuple[Raw, ...]:
+        found = (raw for (kind, _, _), raw in self.objects.items() if kind == "Workload")
+        return tuple(copy.deepcopy(raw) for raw in found if raw["metadata"]["labels"][names.LABEL_QUEUED_UID] in uids)
 
     def _owned(self, uid: str) -> list[tuple[str, str, str]]:
         return [

@@ -27,6 +27,13 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]
+# Where Kueue keeps a job: its Workload, and its place in the queue from Kueue's own API server.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list]
+- apiGroups: [visibility.kueue.x-k8s.io]
+  resources: [localqueues/pendingworkloads]
+  verbs: [get]
 # It tells, and it reads why the training operator could not make pods.
 - apiGroups: [""]
   resources: [events]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from finetune_operator.checks import claims, environment, memory, overlay, privilege, references, support
+from finetune_operator.checks import claims, environment, memory, overlay, privilege, references, scheduling, support
 from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
@@ -44,6 +44,8 @@ CHECKS: tuple[Check, ...] = (
     support.resources_said_once,
     support.devices_agree,
     support.kept_of_what,
+    scheduling.gang_possible,
+    scheduling.priority_of_a_queue,
     MEMORY,
     claims.found,
     claims.shared_by_all_nodes,  # a ReadWriteOnce claim can't be mounted on a second node

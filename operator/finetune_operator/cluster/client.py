@@ -21,7 +21,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from finetune_operator import names
-from finetune_operator.cluster import paths
+from finetune_operator.cluster import paths, queues
 from finetune_operator.cluster.clock import ServerClock
 from finetune_operator.cluster.errors import ClusterError, NotFound, from_response
 from finetune_operator.cluster.protocol import Raw, Speaker
@@ -98,7 +98,8 @@ class KubernetesCluster:
             asyncio.gather(*(self._get("PersistentVolumeClaim", key.namespace, claim) for claim in wanted)),
         )
         claimed = dict(zip(wanted, found, strict=True))
-        return RawChildren(configmaps=configmaps, jobs=jobs, pytorchjobs=pytorchjobs, pods=pods, claims=claimed)
+        known = RawChildren(configmaps=configmaps, jobs=jobs, pytorchjobs=pytorchjobs, pods=pods, claims=claimed)
+        return await queues.told(known, key.namespace, self._request)
 
     async def apply(self, manifest: Raw) -> None:
         """Server-side apply, by force: every field of the manifest is ours afterwards."""

@@ -12,6 +12,7 @@ _PLURALS = {
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Pod": ("api/v1", "pods"),
     "PyTorchJob": (f"apis/{names.PYTORCHJOB_API_VERSION}", names.PYTORCHJOB_PLURAL),
+    "Workload": (f"apis/{names.WORKLOAD_API_VERSION}", "workloads"),
     names.KIND: (f"apis/{names.API_VERSION}", names.PLURAL),
 }
 
@@ -30,3 +31,8 @@ def of(kind: str, namespace: str | None, name: str | None = None) -> str:
     prefix, plural = _PLURALS[kind]
     within = f"/namespaces/{namespace}" if namespace is not None else ""
     return f"/{prefix}{within}/{plural}" + (f"/{name}" if name is not None else "")
+
+
+def of_pending(namespace: str, queue: str) -> str:
+    """Path of what waits in a LocalQueue, with the places; Kueue's own API server answers."""
+    return f"/apis/{names.PENDING_API_VERSION}/namespaces/{namespace}/localqueues/{queue}/pendingworkloads"

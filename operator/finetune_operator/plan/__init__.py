@@ -7,6 +7,7 @@ from finetune_operator.plan.attempts import Plan, State, make
 from finetune_operator.plan.export import awaits_export, export_plan
 from finetune_operator.plan.judge import Case, asked
 from finetune_operator.plan.prepare import PreparePlan, assumed, prepare_plan
+from finetune_operator.plan.queue import Wait
 from finetune_operator.plan.run import OWN_MODEL, PODS, Mount, Paths, RunPlan, run_plan
 from finetune_operator.plan.side_job import SideJobPlan
 
@@ -21,6 +22,7 @@ __all__ = [
     "RunPlan",
     "SideJobPlan",
     "State",
+    "Wait",
     "asked",
     "assumed",
     "awaits_export",

@@ -11,14 +11,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from finetune_operator.observe import Observed, ObservedAttempt
-from finetune_operator.plan import clearing, export
+from finetune_operator.plan import clearing, export, queue
 from finetune_operator.plan.export import Exporting
 from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
 from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, stage, unfinished
+from finetune_operator.plan.queue import Wait
 from finetune_operator.plan.run import RunPlan, run_plan
 from finetune_operator.plan.side_job import Refused, SideJobPlan
 from finetune_operator.settings import Settings
-from finetune_operator.spec import AttemptRecord, FineTuneJob
+from finetune_operator.spec import AttemptRecord, FineTuneJob, QueueRecord
 
 LOOK_AGAIN_SECONDS = 5.0
 """For what ends without an event that names this job."""
@@ -64,15 +65,30 @@ class Plan:
     ends: bool = False
     """Pods of an attempt that is over are not gone yet: their nodes are still taken."""
     admitted: datetime | None = None
+    wait: Wait | None = None
+    """Why the running attempt is held by its queue."""
+    in_queue: QueueRecord | None = None
+    """What is to be remembered of the queue."""
     requeue_after: float | None = None
     """Seconds until a clock of ours needs another pass."""
 
 
 def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """Decide what this pass does."""
-    records = job.recorded.attempts
-    ended = {record.number for record in records}
+    ended = {record.number for record in job.recorded.attempts}
     live = next((attempt for attempt in reversed(observed.attempts) if attempt.number not in ended), None)
+    if live is not None:
+        job, live = queue.own(job, live)
+    planned = _stage(job, live, observed, settings, now)
+    waits = planned.state == State.QUEUED
+    return replace(planned, in_queue=queue.record(job, live, waits=waits, now=now))
+
+
+def _stage(
+    job: FineTuneJob, live: ObservedAttempt | None, observed: Observed, settings: Settings, now: datetime
+) -> Plan:
+    """What is to be done: an attempt runs, all is over, the last one is cleared up, or the next one starts."""
+    records = job.recorded.attempts
     if live is not None:
         return _watch(job, live, observed, settings, now)
     last = records[-1] if records else None
@@ -86,7 +102,7 @@ def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime
 def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """The running attempt: has it ended, and if not, where does it stand."""
     verdict = judge(Case(job=job, attempt=live, frozen=observed.frozen, now=now))
-    admitted = job.recorded.admitted or _admitted(live)
+    admitted = job.recorded.admitted or (queue.let_in(live) if live.exists and not queue.held(live) else None)
     if verdict is not None:
         record = _record(job, live, verdict, observed, now)
         state = _state_after(job, record)
@@ -100,13 +116,15 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
             requeue_after=0,
         )
     run = None if live.exists else run_plan(job, live.number, settings, frozen=observed.frozen)
+    held = queue.wait(job, live, observed.kueue_trouble, now) if queue.held(live) else None
     return Plan(
         state=_state_of(job, live),
-        message=_waiting(live),
+        message=held.message if held else _waiting(live),
         attempt=live.number,
         run=run,
         obsolete=_over_already(job, observed),
-        pods={} if live.suspended else {pod.name: pod.uid for pod in live.pods},
+        pods={} if held else {pod.name: pod.uid for pod in live.pods},
+        wait=held,
         admitted=admitted,
         requeue_after=_next_clock(job, live, admitted, now),
     )
@@ -254,7 +272,7 @@ def _state_after(job: FineTuneJob, record: AttemptRecord) -> State:
 
 def _state_of(job: FineTuneJob, live: ObservedAttempt) -> State:
     """The state of an attempt that goes on."""
-    if live.suspended:
+    if queue.held(live):
         return State.QUEUED
     running = sum(pod.started is not None for pod in live.pods)
     return State.RUNNING if running >= job.spec.resources.nodes else State.STARTING
@@ -266,13 +284,6 @@ def _waiting(live: ObservedAttempt) -> str:
         f"{live.wanted - len(live.pods)} of {live.wanted} pods are refused: {live.refusal}" if live.refusal else ""
     )
     return "; ".join(filter(None, (missing, *(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting))))
-
-
-def _admitted(live: ObservedAttempt) -> datetime | None:
-    """When the attempt was let in: at its creation, or when the queue lifted its suspension."""
-    if live.suspended or not live.exists:
-        return None
-    return live.started or live.created
 
 
 def _backoff_over(job: FineTuneJob, settings: Settings) -> datetime | None:
@@ -293,11 +304,14 @@ def _backoff_over(job: FineTuneJob, settings: Settings) -> datetime | None:
 
 
 def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | None, now: datetime) -> float | None:
-    """Seconds until the deadline, the start timeout, or another look at pods that are missing for no known reason."""
-    limits = [start_deadline(job, live)]
-    deadline = job.spec.run_policy.active_deadline_seconds
-    if deadline is not None and admitted is not None:
-        limits.append(admitted + timedelta(seconds=deadline))
+    """Seconds until the deadline, the start timeout, or another look at pods that are missing for no known reason.
+
+    Of a held one, until it is looked at.
+    """
+    if queue.held(live):
+        return queue.look_again(live, now)
+    known = replace(job, recorded=replace(job.recorded, admitted=admitted))
+    limits = (start_deadline(job, live), queue.deadline(known, now))
     waits = [(limit - now).total_seconds() for limit in limits if limit is not None]
     if live.lacks_pods and not live.refusal:
         waits.append(LOOK_AGAIN_SECONDS)

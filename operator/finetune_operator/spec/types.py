@@ -189,17 +189,42 @@ class Network(Part):
     )
 
 
+class Gang(Part):
+    """All pods are scheduled together, or none of them: by Volcano, or by the scheduler-plugins' coscheduling."""
+
+    queue: Name | None = Field(default=None, description="Volcano's queue; its default one unless said.")
+
+
 class Scheduling(Part):
     """Where and when the pods may run."""
 
     queue: str | None = Field(
-        default=None, max_length=63, description="Kueue LocalQueue to wait in; none unless said.", examples=["team-a"]
+        default=None,
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="Kueue LocalQueue of the job's namespace to wait in (docs/queues.md); none unless said.",
+        examples=["team-a"],
+    )
+    queue_priority_class_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        description="Kueue WorkloadPriorityClass: its place in the queue and who is evicted for whom; the pods'"
+        " PriorityClass unless said.",
+        examples=["urgent"],
     )
     priority_class_name: str | None = Field(
         default=None,
         max_length=253,
         description="PriorityClass of the pods; the cluster's default unless said.",
         examples=["batch"],
+    )
+    gang: Gang | None = Field(
+        default=None,
+        description="Start all pods together or none of them, by the scheduler of the training operator's flag"
+        " --gang-scheduler-name; {} will do. No gang unless said.",
+        examples=[{"queue": "training"}],
     )
     node_selector: dict[str, str] = Field(
         default_factory=dict,

@@ -11,8 +11,16 @@ from finetune_operator import names
 from finetune_operator.observe import Frozen, Observed
 from finetune_operator.plan import PODS, Plan, State
 from finetune_operator.plan.run import output_dir
-from finetune_operator.spec import AttemptRecord, FineTuneJob, Violation, attempt_to_status, pods_to_status, to_time
-from finetune_operator.status import exportation, preparation
+from finetune_operator.spec import (
+    AttemptRecord,
+    FineTuneJob,
+    Violation,
+    attempt_to_status,
+    pods_to_status,
+    queue_to_status,
+    to_time,
+)
+from finetune_operator.status import admission, exportation, preparation
 from finetune_operator.status.conditions import Condition, merge
 from finetune_operator.status.progress import shown
 from finetune_trainer.records import Progress
@@ -49,6 +57,7 @@ def of(job: FineTuneJob, plan: Plan, observed: Observed, now: datetime) -> dict[
         "outputDir": output_dir(job, PODS),
         "startTime": previous.get("startTime") or (to_time(now) if plan.attempt else None),
         "admittedTime": to_time(plan.admitted) if plan.admitted else None,
+        "queue": queue_to_status(plan.in_queue) if plan.in_queue else None,
         "completionTime": _completion(plan, previous, now),
         "preparation": preparation.shown(observed, previous),
         "exportedModel": exportation.shown(observed, previous),
@@ -159,7 +168,7 @@ def _conditions(
         _stalled(plan),
         _accepted(job, observed),
         preparation.condition(plan, observed, previous),
-        _admitted(job, plan),
+        admission.condition(job, plan),
         _pods_ready(plan, observed),
         training,
         _checkpoint(observed, records),
@@ -174,12 +183,16 @@ def _ready(plan: Plan, training: Condition) -> Condition:
     """True wherever the job is where it should be: a GitOps tool must not time out on a full queue."""
     if plan.state == State.FAILED:
         return Condition(type=names.READY, status="False", reason="Failed", message=plan.message)
+    if plan.wait is not None and plan.wait.lasting:
+        return Condition(type=names.READY, status="False", reason=plan.wait.reason, message=plan.message)
     usual = "training" if training.status == "True" else READY_MESSAGES[plan.state]
     return Condition(type=names.READY, status="True", reason=plan.state.value, message=plan.message or usual)
 
 
 def _stalled(plan: Plan) -> Condition | None:
-    """Present only after a failure that needs a person."""
+    """Present only where a person is needed: after a failure, or for a queue that will never let the job in."""
+    if plan.wait is not None and plan.wait.lasting:
+        return Condition(type=names.STALLED, status="True", reason=plan.wait.reason, message=plan.message)
     if plan.state != State.FAILED:
         return None
     return Condition(type=names.STALLED, status="True", reason="Failed", message=plan.message)
@@ -202,18 +215,6 @@ def _names_another_image(job: FineTuneJob, frozen: Frozen) -> bool:
     """What the manifest leaves to the operator's settings may have changed with these: nobody asked for that."""
     repository, _, tag = frozen.image.rpartition(":")
     return job.spec.image.repository not in {None, repository} or job.spec.image.tag not in {None, tag}
-
-
-def _admitted(job: FineTuneJob, plan: Plan) -> Condition | None:
-    """Only for jobs with a queue."""
-    queue = job.spec.scheduling.queue
-    if queue is None:
-        return None
-    if plan.state == State.QUEUED:
-        return Condition(type=names.ADMITTED, status="False", reason="Waiting", message=f"in queue {queue}")
-    if plan.admitted is None:
-        return Condition(type=names.ADMITTED, status="False", reason="Waiting")
-    return Condition(type=names.ADMITTED, status="True", reason="Admitted")
 
 
 def _pods_ready(plan: Plan, observed: Observed) -> Condition:
@@ -246,14 +247,17 @@ def _checkpoint(observed: Observed, records: tuple[AttemptRecord, ...]) -> Condi
 
 
 def _suspended(job: FineTuneJob, plan: Plan) -> Condition | None:
-    """Present for jobs that are, or once were, suspended."""
+    """Present for jobs that are, or once were, suspended: by their user, or by the queue that had let them in."""
     if plan.state == State.SUSPENDED and plan.ends:
         message = "a checkpoint is saved, then the pods end"
         return Condition(type=names.SUSPENDED, status="False", reason="Suspending", message=message)
     if plan.state == State.SUSPENDED:
         message = "spec.runPolicy.suspend is true; no node is taken"
         return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message=message)
-    if any(record.reason == "Suspended" for record in job.recorded.attempts):
+    if admission.is_evicted(plan):
+        return Condition(type=names.SUSPENDED, status="True", reason=names.QUEUE_SUSPENDS, message=plan.message)
+    was_evicted = plan.in_queue is not None and plan.in_queue.evictions > 0
+    if was_evicted or any(record.reason == "Suspended" for record in job.recorded.attempts):
         return Condition(type=names.SUSPENDED, status="False", reason="Resumed")
     return None
 

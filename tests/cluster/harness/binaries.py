@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .layout import CHECKOUT, Layout
@@ -33,7 +33,7 @@ KUBERNETES_PARTS = (
 )
 """Names under which the one Kubernetes program is called."""
 MANIFESTS = "manifests.yaml"
-"""The training operator's, beside its program: the module cache may be cleaned."""
+"""The training operator's and Kueue's, beside their programs: the module cache may be cleaned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +45,8 @@ class Program:
     """Folder with its go.mod, under `binaries/`."""
     package: str = "."
     ldflags: str = "-s -w"
+    inside: str | None = field(default=None, repr=False)
+    """A dependency in whose own folder, and with whose own go.sum, it is built. Left out of the key: go.mod has it."""
 
     @property
     def source(self) -> Path:
@@ -104,6 +106,8 @@ TRAINING_OPERATOR = Program(
 COREDNS = Program(name="coredns", module="coredns")
 PAUSE = Program(name="pause", module="pause")
 HELM = Program(name="helm", module="helm", package="helm.sh/helm/v3/cmd/helm", ldflags=_helm_ldflags())
+KUEUE = Program(name="kueue", module="kueue", package="./cmd/kueue", inside="sigs.k8s.io/kueue")
+"""Not among the programs of every cluster."""
 PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM)
 
 
@@ -120,7 +124,23 @@ def ensure(layout: Layout, say: Callable[[str], None]) -> None:
             if not program.path(layout).exists():
                 _build(program, layout, say)
         if not (TRAINING_OPERATOR.folder(layout) / MANIFESTS).exists():
-            _write_manifests(layout)
+            dependency = "github.com/kubeflow/training-operator"
+            _write_manifests(TRAINING_OPERATOR, dependency, "manifests/overlays/standalone", layout)
+
+
+def ensure_kueue(layout: Layout, say: Callable[[str], None]) -> None:
+    """Build Kueue and its manifests, which only few tests need: ten minutes on two cores.
+
+    Raises:
+        ClusterError: no Go, or the build failed.
+    """
+    layout.cache.mkdir(parents=True, exist_ok=True)
+    with (layout.cache / "bin.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not KUEUE.path(layout).exists():
+            _build(KUEUE, layout, say)
+        if not (KUEUE.folder(layout) / MANIFESTS).exists():
+            _write_manifests(KUEUE, "sigs.k8s.io/kueue", "config/default", layout)
 
 
 def link(layout: Layout) -> None:
@@ -143,7 +163,8 @@ def _build(program: Program, layout: Layout, say: Callable[[str], None]) -> None
     draft = folder / f"{program.name}.new"
     say(f"building {program.name} (once; minutes when nothing is compiled yet)")
     argv = ["go", "build", "-v", *FLAGS, "-ldflags", program.ldflags, "-o", str(draft), program.package]
-    _run_with_progress(program.name, argv, program.source, say)
+    source = program.source if program.inside is None else _module(program, program.inside)
+    _run_with_progress(program.name, argv, source, say)
     draft.replace(program.path(layout))
 
 
@@ -164,10 +185,14 @@ def _run_with_progress(name: str, argv: list[str], folder: Path, say: Callable[[
     say(f"  {name}: built in {time.monotonic() - start:.0f} s")
 
 
-def _write_manifests(layout: Layout) -> None:
-    """The training operator's standalone overlay, as upstream wrote it."""
-    dependency = "github.com/kubeflow/training-operator"
-    command("go", "-C", TRAINING_OPERATOR.source, "mod", "download", dependency)
-    module = command("go", "-C", TRAINING_OPERATOR.source, "list", "-m", "-f", "{{.Dir}}", dependency)
-    rendered = command(KUBERNETES.path(layout), "kubectl", "kustomize", f"{module}/manifests/overlays/standalone")
-    (TRAINING_OPERATOR.folder(layout) / MANIFESTS).write_text(rendered)
+def _write_manifests(program: Program, dependency: str, overlay: str, layout: Layout) -> None:
+    """A program's manifests, as upstream wrote them."""
+    folder = _module(program, dependency) / overlay
+    rendered = command(KUBERNETES.path(layout), "kubectl", "kustomize", folder)
+    (program.folder(layout) / MANIFESTS).write_text(rendered)
+
+
+def _module(program: Program, dependency: str) -> Path:
+    """Where Go keeps a dependency of a program's module."""
+    command("go", "-C", program.source, "mod", "download", dependency)
+    return Path(command("go", "-C", program.source, "list", "-m", "-f", "{{.Dir}}", dependency))

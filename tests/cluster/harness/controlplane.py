@@ -106,6 +106,14 @@ def _start_apiserver(layout: Layout) -> None:
             f"--audit-log-path={layout.audit}",
             "--audit-log-mode=batch",  # nobody waits for the disk
             "--audit-log-batch-max-wait=1s",
+            # for Kueue's own API server: who asks is told in headers, under the aggregator's certificate
+            f"--requestheader-client-ca-file={pki / 'ca.crt'}",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={pki / 'front-proxy.crt'}",
+            f"--proxy-client-key-file={pki / 'front-proxy.key'}",
             "--profiling=false",
             "--default-not-ready-toleration-seconds=5",
             "--default-unreachable-toleration-seconds=5",

@@ -40,6 +40,8 @@ ADMIN = Identity(name="admin", user="admin", group="system:masters")
 CONTROLLER_MANAGER = Identity(name="controller-manager", user="system:kube-controller-manager")
 SCHEDULER = Identity(name="scheduler", user="system:kube-scheduler")
 PROXY = Identity(name="kube-proxy", user="system:kube-proxy")
+AGGREGATOR = Identity(name="front-proxy", user="front-proxy-client")
+"""The API server, where it passes a request on to Kueue's own."""
 DNS = Identity(name="coredns", user="finetune:coredns")
 
 
@@ -58,7 +60,7 @@ def create(layout: Layout, nodes: Iterable[Node]) -> None:
     command("openssl", "req", "-x509", *_KEY, *_DAYS, *subject, "-keyout", key, "-out", certificate)
     command("openssl", "genrsa", "-out", layout.pki / "sa.key", "2048")
     command("openssl", "rsa", "-in", layout.pki / "sa.key", "-pubout", "-out", layout.pki / "sa.pub")
-    parts = [SERVER, ADMIN, CONTROLLER_MANAGER, SCHEDULER, PROXY, DNS, *map(kubelet, nodes)]
+    parts = [SERVER, ADMIN, CONTROLLER_MANAGER, SCHEDULER, PROXY, AGGREGATOR, DNS, *map(kubelet, nodes)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda part: issue(layout, part), parts))
     for part in parts:

@@ -150,7 +150,7 @@ def test_a_change_after_the_start_is_told_not_carried_out() -> None:
 def test_only_a_job_with_a_queue_speaks_of_admission() -> None:
     assert "Admitted" not in conditions(told(Plan(state=State.RUNNING, attempt=1)))
     queued = told(Plan(state=State.QUEUED, attempt=1), scheduling={"queue": "team-a"})
-    assert conditions(queued)["Admitted"] == ("False", "Waiting")
+    assert conditions(queued)["Admitted"] == ("False", "Queued")
 
 
 def test_a_rejected_job_is_stalled_and_keeps_what_was_known() -> None:

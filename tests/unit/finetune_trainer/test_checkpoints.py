@@ -63,6 +63,16 @@ def test_attempt_one_follows_llamafactory(tmp_path: Path) -> None:
     assert checkpoints.resume_from(anew, str(named)) == named
 
 
+@pytest.mark.parametrize("said", [None, "/elsewhere/checkpoint-3"])
+def test_pods_of_attempt_one_that_a_queue_brings_back_go_on(tmp_path: Path, said: str | None) -> None:
+    make(tmp_path, 50, uid="an earlier job")
+    mine = make(tmp_path, 5)
+    first = context(tmp_path, attempt=1, overwrite_output_dir=True)
+    assert checkpoints.resume_from(first, said) == mine
+    by_hand = dataclasses.replace(first, uid="", spec_hash="")
+    assert checkpoints.resume_from(by_hand, None) is None, "nobody evicts a run by hand: it is to be overwritten"
+
+
 def test_a_named_folder_must_be_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointInvalid, match=r"resume_from_checkpoint: .* is not a checkpoint"):
         checkpoints.resume_from(context(tmp_path, attempt=1), str(tmp_path))
