@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.stories import queues
 from tests.stories.story import Change, Story, claim, job, nothing
 
 from finetune_operator.cluster import ClusterRefused
@@ -72,6 +73,7 @@ async def queued() -> Story:
     """It waits in its queue"""
     story = Story(job(nodes=2, scheduling={"queue": "team-a"}))
     await story.then(nothing, state="Queued")
+    await story.then(lambda world: queues.enqueue(world, "couldn't assign flavors to pod set master"), state="Queued")
     return story
 
 

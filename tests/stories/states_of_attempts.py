@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.stories import queues
 from tests.stories.states_before import queued
 from tests.stories.story import Change, Story, job, nothing
 
@@ -66,10 +67,10 @@ async def edited_to_nonsense() -> Story:
 async def evicted() -> Story:
     """Its queue has taken the nodes back in the middle"""
     story = await queued()
-    await story.then(lambda world: world.suspend_pytorchjob("demo-1", False), state="Starting")
+    await story.then(queues.admit, state="Starting")
     await story.then(lambda world: world.run(), state="Running")
     await trains(story)
-    await story.then(lambda world: world.suspend_pytorchjob("demo-1", True), state="Queued")
+    await story.then(queues.evict, state="Queued")
     return story
 
 
