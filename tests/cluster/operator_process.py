@@ -34,8 +34,10 @@ class OperatorProcess:
         intake_url: how pods reach it; None when they can't.
     """
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, account: str = f"{NAMESPACE}:{ACCOUNT}") -> None:
+        """Not started yet. Its ServiceAccount is `namespace:name`; the harness's has the plain manifests' rights."""
         self._cluster = cluster
+        self._account = account
         self._kubeconfig = folder / "operator.kubeconfig"
         self._lock_file = (cluster.layout.state if cluster.layout else folder) / "operator.lock"
         self._lock: IO[str] | None = None
@@ -123,7 +125,8 @@ class OperatorProcess:
         """The administrator's kubeconfig with the token of the operator's ServiceAccount in it."""
         kubectl = self._cluster.kubectl
         config = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
-        token = kubectl("-n", NAMESPACE, "create", "token", ACCOUNT, "--duration=24h")
+        namespace, _, name = self._account.partition(":")
+        token = kubectl("-n", namespace, "create", "token", name, "--duration=24h")
         config["users"][0]["user"] = {"token": token}
         self._kubeconfig.touch(mode=0o600)
         self._kubeconfig.write_text(json.dumps(config))

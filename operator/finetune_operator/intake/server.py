@@ -29,11 +29,12 @@ KEPT_HEADERS = ("WWW-Authenticate", "Allow", "Retry-After")
 PATH = "/v1/namespaces/{namespace}/jobs/{name}/progress"
 
 
-def app(
+def app(  # noqa: PLR0913 - two of them are clocks, for tests
     cluster: Cluster,
     store: ProgressStore,
     accepted: Callable[[Key], None],
     answered: Callable[[int], None],
+    *,
     clock: Callable[[], float] = time.time,
     steady: Callable[[], float] = time.monotonic,
 ) -> web.Application:
