@@ -134,6 +134,12 @@ def _operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
+def no_operator(_operator: OperatorProcess) -> None:
+    """The tests' usual operator does not run: one with other rights is to serve."""
+    _operator.stop()
+
+
+@pytest.fixture
 def operator(_operator: OperatorProcess) -> OperatorProcess:
     """Our operator, running with the tests' usual settings, whatever the test before did to it."""
     try:

@@ -147,9 +147,9 @@ class Life:
         simulated.end_pod(self.job.cluster, self.job.namespace, pod, message, exit_code=exit_code)
 
     def _running(self) -> list[str]:
-        kinds = "jobs,pytorchjobs,pods"
-        selector = f"finetune.dev/job-name={self.job.name}"
-        return self.job.cluster.kubectl("-n", self.job.namespace, "get", kinds, "-l", selector, "-o", "name").split()
+        """Pods that could still do something."""
+        selector = ("-l", f"finetune.dev/job-name={self.job.name}", "--field-selector=status.phase!=Succeeded")
+        return self.job.cluster.kubectl("-n", self.job.namespace, "get", "pods", *selector, "-o", "name").split()
 
     def _children(self) -> list[str]:
         kinds = "jobs,pytorchjobs,pods,services,configmaps"

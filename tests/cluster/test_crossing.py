@@ -73,11 +73,11 @@ def test_a_pod_speaks_for_its_own_job_alone(
         "no token": (None, 401),
         "not a token": ("x", 401),
     }
-    gone = a.token(here, for_a)
-    kubectl("-n", namespace, "delete", "pod", "stranger", "--grace-period=0", "--force")
-    tokens["a pod that is gone"] = (gone, 401)
     answered = {who: post(a.intake_url, a.job, token) for who, (token, _) in tokens.items()}
     assert answered == {who: code for who, (_, code) in tokens.items()}
+    gone = a.token(here, for_a)
+    kubectl("-n", namespace, "delete", "pod", "stranger", "--grace-period=0", "--force")
+    assert post(a.intake_url, a.job, gone) == 401, "a token ends with its pod"
     a.job.until("the progress that a's pod told", lambda status: status.get("progress", {}).get("step") == 7)
     assert "progress" not in b.job.status
 
