@@ -66,24 +66,26 @@ def _row(results: Sequence[dict[str, Any]]) -> str:
         first["fault"],
         ", ".join(f"{one['seed']} (step {one['step']})" if one.get("step") else str(one["seed"]) for one in results),
         reasons,
-        _short(str(first["message"])),
+        short(str(first["message"])),
         ", ".join(filter(None, where)) or "-",
         "yes" if first["counted"] else "no",
-        _span([one["lost"] for one in results if "lost" in one]) or "not retried",
-        _span([one["seconds"] for one in results if "seconds" in one]) or "-",
+        span([one["lost"] for one in results if "lost" in one]) or "not retried",
+        span([one["seconds"] for one in results if "seconds" in one]) or "-",
         f"{max(differ):.0e}" if differ else "-",
     )
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def _span(values: Sequence[float]) -> str:
+def span(values: Sequence[float]) -> str:
+    """The smallest and the largest; "" of none."""
     if not values:
         return ""
     low, high = min(values), max(values)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _short(message: str) -> str:
+def short(message: str) -> str:
+    """A message as a table's cell."""
     text = " ".join(message.split()).replace("|", "/")
     return text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()} ..."
 

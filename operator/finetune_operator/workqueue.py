@@ -168,7 +168,8 @@ class WorkQueue:
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        return max(retry_after or 0.0, min(FIRST_BACKOFF * 2**failures, LONGEST_BACKOFF))
+        doubled: float = FIRST_BACKOFF * 2**failures
+        return max(retry_after or 0.0, min(doubled, LONGEST_BACKOFF))
 
 
 class Resync:

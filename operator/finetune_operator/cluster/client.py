@@ -141,8 +141,9 @@ class KubernetesCluster:
         """The message of the newest Warning with this reason about an object; "" where there is none."""
         fields = f"involvedObject.uid={uid},type=Warning,reason={reason}"
         answer = await self._request("GET", paths.of("Event", namespace), query=[("fieldSelector", fields)])
-        newest = max(answer["items"] or (), key=lambda one: str(one.get("lastTimestamp") or ""), default={})
-        return str(newest.get("message", ""))
+        found: list[Raw] = answer["items"] or []
+        found.sort(key=lambda one: str(one.get("lastTimestamp") or ""))
+        return str(found[-1].get("message", "")) if found else ""
 
     async def event(
         self,

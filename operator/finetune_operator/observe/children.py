@@ -91,7 +91,7 @@ def _attempt(number: int, ours: list[Child], queues: Mapping[str, ObservedQueue]
         created=timestamp(raw["metadata"].get("creationTimestamp")),
         exists=job is not None,
         uid=raw["metadata"].get("uid", ""),
-        wanted=sum(replica.get("replicas", 1) for replica in _replicas(raw)),
+        wanted=_wanted(raw),
         deleting="deletionTimestamp" in raw["metadata"],
         suspended=bool(raw.get("spec", {}).get("runPolicy", {}).get("suspend")),
         phase=phase,
@@ -104,8 +104,10 @@ def _attempt(number: int, ours: list[Child], queues: Mapping[str, ObservedQueue]
     )
 
 
-def _replicas(pytorchjob: Raw) -> Iterable[Raw]:
-    return pytorchjob.get("spec", {}).get("pytorchReplicaSpecs", {}).values()
+def _wanted(pytorchjob: Raw) -> int:
+    """Its pods; an absent one wants none."""
+    replicas: dict[str, Raw] = pytorchjob.get("spec", {}).get("pytorchReplicaSpecs", {})
+    return sum(int(one.get("replicas", 1)) for one in replicas.values())
 
 
 def _pods(members: list[Child]) -> Iterator[ObservedPod]:

@@ -83,6 +83,36 @@ async def test_what_an_answer_means(
     assert caught.value.retry_after == (7.0 if status == 429 else None)
 
 
+async def test_the_same_failure_is_told_in_the_same_words(server: Server, cluster: KubernetesCluster) -> None:
+    told = set()
+    for port in (51234, 51235):
+        message = f"failed calling webhook: read tcp 10.0.0.1:{port}->10.0.0.2:443: connection reset by peer"
+        server.answers["PATCH", APPLY_PATH] = (500, {"kind": "Status", "message": message})
+        with pytest.raises(WebhookUnavailable) as caught:
+            await cluster.apply(MANIFEST)
+        told.add(str(caught.value))
+    assert len(told) == 1
+    assert "10.0.0.1->10.0.0.2:443" in told.pop()
+
+
+async def test_the_newest_warning_about_an_object(server: Server, cluster: KubernetesCluster) -> None:
+    path = "/api/v1/namespaces/team/events"
+    events = [{"message": "old", "lastTimestamp": "2026-01-01T00:00:00Z"}, {"message": "none"}]
+    events.append({"message": "new", "lastTimestamp": "2026-01-01T00:00:01Z"})
+    server.answers["GET", path] = (200, {"items": events})
+    assert await cluster.warning("team", "uid-1", "FailedCreatePod") == "new"
+    assert server.seen[0][2] == {"fieldSelector": "involvedObject.uid=uid-1,type=Warning,reason=FailedCreatePod"}
+    server.answers["GET", path] = (200, {"items": None})
+    assert await cluster.warning("team", "uid-1", "FailedCreatePod") == ""
+
+
+async def test_the_time_is_the_api_servers(server: Server, cluster: KubernetesCluster) -> None:
+    await cluster.now()
+    assert [(method, path) for method, path, *_ in server.seen] == [("GET", "/version")]
+    await cluster.now()
+    assert len(server.seen) == 1, "an answer has told the time"
+
+
 async def test_a_server_that_is_not_there_is_an_error_of_ours() -> None:
     async with ApiClient(Configuration(host="http://127.0.0.1:1")) as api:
         with pytest.raises(ClusterError, match="GET /apis"):
