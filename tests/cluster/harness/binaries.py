@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +105,12 @@ COREDNS = Program(name="coredns", module="coredns")
 PAUSE = Program(name="pause", module="pause")
 HELM = Program(name="helm", module="helm", package="helm.sh/helm/v3/cmd/helm", ldflags=_helm_ldflags())
 PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM)
+"""What the cluster needs, and Helm."""
+HEALTH = Program(name="health", module="health")
+"""What kstatus, Flux and Argo CD say of objects; no part of a cluster."""
 
 
-def ensure(layout: Layout, say: Callable[[str], None]) -> None:
+def ensure(layout: Layout, say: Callable[[str], None], programs: Sequence[Program] = PROGRAMS) -> None:
     """Build what the cache lacks.
 
     Raises:
@@ -116,10 +119,10 @@ def ensure(layout: Layout, say: Callable[[str], None]) -> None:
     layout.cache.mkdir(parents=True, exist_ok=True)
     with (layout.cache / "bin.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for program in PROGRAMS:
+        for program in programs:
             if not program.path(layout).exists():
                 _build(program, layout, say)
-        if not (TRAINING_OPERATOR.folder(layout) / MANIFESTS).exists():
+        if TRAINING_OPERATOR in programs and not (TRAINING_OPERATOR.folder(layout) / MANIFESTS).exists():
             _write_manifests(layout)
 
 
