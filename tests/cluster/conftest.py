@@ -135,7 +135,7 @@ def _operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def no_operator(_operator: OperatorProcess) -> None:
-    """The tests' usual operator does not run: one with other rights is to serve."""
+    """None of ours runs: the test itself, or an operator with other rights, writes what an operator would."""
     _operator.stop()
 
 

@@ -50,10 +50,11 @@ def test_a_suspended_job_keeps_its_checkpoint_and_goes_on_from_it(
     job = jobs.submit(machine_cluster, namespace, jobs.tiny("paused"))
     job.until_step(3)
     job.patch({"runPolicy": {"suspend": True}})
-    job.until_state("Suspended")
-    machine_cluster.wait("the pods to go", lambda: not job.pods() or None)
+    machine_cluster.kubectl(
+        "-n", namespace, "wait", "ftj/paused", "--for=condition=Suspended", f"--timeout={jobs.ENDED}s"
+    )
+    assert job.pods() == {}, "it is True when the nodes are free"
     assert machine_cluster.list("pytorchjobs", namespace) == []
-    assert job.condition("Suspended")["status"] == "True"
     assert job.condition("Ready")["status"] == "True"
     saved = sorted(jobs.output(inputs, job).glob("checkpoint-*/finetune.json"))
     assert saved, "the ranks saved together when they were asked to stop"

@@ -28,7 +28,7 @@ def with_kueue(cluster: Cluster, pytestconfig: pytest.Config) -> Iterator[Cluste
     """The cluster, and a Kueue in it; built here, where it isn't yet."""
     if cluster.layout is None:
         pytest.skip("needs the harness's own cluster, and KUBECONFIG is set")
-    binaries.ensure_kueue(cluster.layout, print)
+    binaries.ensure(cluster.layout, print, (binaries.KUEUE,))
     kueue.start(cluster.layout)
     yield cluster
     kueue.stop(cluster.layout)

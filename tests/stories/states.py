@@ -16,8 +16,9 @@ from tests.stories.story import Story
 from finetune_operator import crd
 
 Body = dict[str, Any]
+State = Callable[[], Awaitable[Story]]
 
-STATES: tuple[Callable[[], Awaitable[Story]], ...] = (
+STATES: tuple[State, ...] = (
     states_before.just_created,
     states_before.wrong_manifest,
     states_before.missing_claim,
@@ -34,6 +35,7 @@ STATES: tuple[Callable[[], Awaitable[Story]], ...] = (
     states_of_attempts.edit_not_seen,
     states_of_attempts.edit_ignored,
     states_of_attempts.edited_to_nonsense,
+    states_of_attempts.admitted,
     states_of_attempts.evicted,
     states_of_attempts.restarting,
     states_of_attempts.suspending,
@@ -94,5 +96,5 @@ def _fill(value: Any, schema: Mapping[str, Any]) -> None:
             _fill(value[key], inner)
 
 
-def _name(state: Callable[[], Awaitable[Story]]) -> str:
+def _name(state: State) -> str:
     return state.__name__.replace("_", "-")

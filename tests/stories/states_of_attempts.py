@@ -41,6 +41,15 @@ async def training() -> Story:
     return story
 
 
+async def admitted() -> Story:
+    """Its queue has let it in, and it trains"""
+    story = await queued()
+    await story.then(queues.admit, state="Starting")
+    await story.then(lambda world: world.run(), state="Running")
+    await trains(story)
+    return story
+
+
 async def edit_not_seen() -> Story:
     """It trains, and was edited this moment"""
     story = await training()
@@ -66,10 +75,7 @@ async def edited_to_nonsense() -> Story:
 
 async def evicted() -> Story:
     """Its queue has taken the nodes back in the middle"""
-    story = await queued()
-    await story.then(queues.admit, state="Starting")
-    await story.then(lambda world: world.run(), state="Running")
-    await trains(story)
+    story = await admitted()
     await story.then(queues.evict, state="Queued")
     return story
 

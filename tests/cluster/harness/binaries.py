@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Program:
     ldflags: str = "-s -w"
     inside: str | None = field(default=None, repr=False)
     """A dependency in whose own folder, and with whose own go.sum, it is built. Left out of the key: go.mod has it."""
+    manifests: tuple[str, str] | None = field(default=None, repr=False)
+    """A dependency, and its folder with the kustomization that installs the program."""
 
     @property
     def source(self) -> Path:
@@ -102,16 +104,26 @@ TRAINING_OPERATOR = Program(
     name="training-operator",
     module="training-operator",
     package="github.com/kubeflow/training-operator/cmd/training-operator.v1",
+    manifests=("github.com/kubeflow/training-operator", "manifests/overlays/standalone"),
 )
 COREDNS = Program(name="coredns", module="coredns")
 PAUSE = Program(name="pause", module="pause")
 HELM = Program(name="helm", module="helm", package="helm.sh/helm/v3/cmd/helm", ldflags=_helm_ldflags())
-KUEUE = Program(name="kueue", module="kueue", package="./cmd/kueue", inside="sigs.k8s.io/kueue")
-"""Not among the programs of every cluster."""
 PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM)
+"""What the cluster needs, and Helm."""
+KUEUE = Program(
+    name="kueue",
+    module="kueue",
+    package="./cmd/kueue",
+    inside="sigs.k8s.io/kueue",
+    manifests=("sigs.k8s.io/kueue", "config/default"),
+)
+"""For few tests: ten minutes on two cores."""
+HEALTH = Program(name="health", module="health")
+"""What kstatus, Flux and Argo CD say of objects; no part of a cluster."""
 
 
-def ensure(layout: Layout, say: Callable[[str], None]) -> None:
+def ensure(layout: Layout, say: Callable[[str], None], programs: Sequence[Program] = PROGRAMS) -> None:
     """Build what the cache lacks.
 
     Raises:
@@ -120,27 +132,11 @@ def ensure(layout: Layout, say: Callable[[str], None]) -> None:
     layout.cache.mkdir(parents=True, exist_ok=True)
     with (layout.cache / "bin.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for program in PROGRAMS:
+        for program in programs:
             if not program.path(layout).exists():
                 _build(program, layout, say)
-        if not (TRAINING_OPERATOR.folder(layout) / MANIFESTS).exists():
-            dependency = "github.com/kubeflow/training-operator"
-            _write_manifests(TRAINING_OPERATOR, dependency, "manifests/overlays/standalone", layout)
-
-
-def ensure_kueue(layout: Layout, say: Callable[[str], None]) -> None:
-    """Build Kueue and its manifests, which only few tests need: ten minutes on two cores.
-
-    Raises:
-        ClusterError: no Go, or the build failed.
-    """
-    layout.cache.mkdir(parents=True, exist_ok=True)
-    with (layout.cache / "bin.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not KUEUE.path(layout).exists():
-            _build(KUEUE, layout, say)
-        if not (KUEUE.folder(layout) / MANIFESTS).exists():
-            _write_manifests(KUEUE, "sigs.k8s.io/kueue", "config/default", layout)
+            if program.manifests is not None and not (program.folder(layout) / MANIFESTS).exists():
+                _write_manifests(program, *program.manifests, layout)
 
 
 def link(layout: Layout) -> None:

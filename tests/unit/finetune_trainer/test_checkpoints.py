@@ -217,3 +217,22 @@ def test_only_a_completion_of_the_same_specification_counts(tmp_path: Path) -> N
     assert checkpoints.completed(run) == written
     assert checkpoints.completed(dataclasses.replace(run, spec_hash="other")) is None
     assert checkpoints.completed(dataclasses.replace(run, spec_hash="")) is None
+
+
+def test_a_job_that_was_created_again_is_done_whatever_its_uid_and_may_be_overwritten(tmp_path: Path) -> None:
+    run = context(tmp_path, uid="of the first one")
+    run.state_dir.mkdir(parents=True)
+    written = Completion(spec_hash="hash", attempt=3, step=9, train_loss=1.5, finished="2026-01-01T00:00:00+00:00")
+    (run.state_dir / records.COMPLETION_FILE).write_text(written.to_json())
+    again = context(tmp_path, uid="of the second one", attempt=1, overwrite_output_dir=True)
+    assert checkpoints.completed(again) == written
+
+
+def test_a_result_that_is_trained_over_is_no_more(tmp_path: Path) -> None:
+    """Else a manifest that is taken back would find the completion of a result that another one has overwritten."""
+    first = context(tmp_path)
+    first.state_dir.mkdir(parents=True)
+    written = Completion(spec_hash="hash", attempt=1, step=9, train_loss=1.5, finished="2026-01-01T00:00:00+00:00")
+    (first.state_dir / records.COMPLETION_FILE).write_text(written.to_json())
+    keeper(context(tmp_path, uid="changed", spec_hash="other", attempt=1)).claim()
+    assert checkpoints.completed(first) is None
