@@ -212,7 +212,8 @@ def _pods_ready(plan: Plan) -> Condition:
     """All ranks' pods run."""
     if plan.state == State.RUNNING:
         return Condition(type=names.PODS_READY, status="True", reason="AllRunning")
-    return Condition(type=names.PODS_READY, status="False", reason=plan.state.value, message=plan.message)
+    message = "" if plan.wait else plan.message  # Admitted tells it
+    return Condition(type=names.PODS_READY, status="False", reason=plan.state.value, message=message)
 
 
 def _training(plan: Plan, observed: Observed) -> Condition:
@@ -240,7 +241,8 @@ def _suspended(job: FineTuneJob, plan: Plan) -> Condition | None:
     if plan.state == State.SUSPENDED:
         return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message="spec.runPolicy.suspend")
     if admission.is_evicted(plan):
-        return Condition(type=names.SUSPENDED, status="True", reason=names.QUEUE_SUSPENDS, message=plan.message)
+        message = "evicted by its queue; Admitted says why"
+        return Condition(type=names.SUSPENDED, status="True", reason=names.QUEUE_SUSPENDS, message=message)
     was_evicted = plan.in_queue is not None and plan.in_queue.evictions > 0
     if was_evicted or any(record.reason == "Suspended" for record in job.recorded.attempts):
         return Condition(type=names.SUSPENDED, status="False", reason="Resumed")
