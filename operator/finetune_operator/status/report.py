@@ -223,7 +223,8 @@ def _pods_ready(plan: Plan, observed: Observed) -> Condition:
         return Condition(type=names.PODS_READY, status="True", reason="AllRunning")
     are_refused = plan.state == State.STARTING and any(attempt.refusal for attempt in observed.attempts)
     reason = "PodsRefused" if are_refused else plan.state.value
-    return Condition(type=names.PODS_READY, status="False", reason=reason, message=plan.message)
+    message = "" if plan.wait else plan.message  # Admitted tells it
+    return Condition(type=names.PODS_READY, status="False", reason=reason, message=message)
 
 
 def _training(plan: Plan, observed: Observed) -> Condition:
@@ -255,7 +256,8 @@ def _suspended(job: FineTuneJob, plan: Plan) -> Condition | None:
         message = "spec.runPolicy.suspend is true; no node is taken"
         return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message=message)
     if admission.is_evicted(plan):
-        return Condition(type=names.SUSPENDED, status="True", reason=names.QUEUE_SUSPENDS, message=plan.message)
+        message = "evicted by its queue; Admitted says why"
+        return Condition(type=names.SUSPENDED, status="True", reason=names.QUEUE_SUSPENDS, message=message)
     was_evicted = plan.in_queue is not None and plan.in_queue.evictions > 0
     if was_evicted or any(record.reason == "Suspended" for record in job.recorded.attempts):
         return Condition(type=names.SUSPENDED, status="False", reason="Resumed")
