@@ -26,8 +26,10 @@ from .watcher import Watcher
 RESYNC = 5
 """Seconds; 60 unless set. The tests' operator looks at every job more often, so that a lost event costs seconds."""
 NAME = "job"
-IN_FAULT = 600
-"""Calls a minute that an operator may make while a fault lasts and its one job moves, its watches' among them."""
+A_LIFE = 120
+"""Calls that the job's two attempts may take, from the operator's start to the job's end ..."""
+IN_FAULT = 240
+"""... and on top a minute of the fault, its watches' among them."""
 AT_REST = 150
 """The same at rest, with this resync; with that of an installation there are a twelfth as many passes."""
 A_START = 40
@@ -141,7 +143,10 @@ class World:
         minutes = max(self._faulty_to - self._faulty_from, 10.0) / 60
         self.row["calls"] = self._a_minute(self._faulty_from, self._faulty_to, operators)
         made = self.proxy.calls(self._faulty_from, self._faulty_to)
-        assert made.total() <= operators * (IN_FAULT * minutes + A_START * starts), made
+        assert made.total() <= operators * (A_LIFE + IN_FAULT * minutes + A_START * starts), made
+        if starts:  # the last one may have been a moment ago
+            self.cluster.wait("the operator", self.operator.healthy)
+            time.sleep(RESYNC)
         begin = time.monotonic()
         time.sleep(2 * RESYNC)
         self.row["rest"] = self._a_minute(begin, time.monotonic(), operators)
