@@ -63,8 +63,16 @@ def argocd_settings() -> dict[str, str]:
     return data
 
 
-def libraries(layout: Layout, objects: Mapping[str, Body], manifests: Mapping[str, Body]) -> dict[str, Any]:
+def libraries(
+    layout: Layout, objects: Mapping[str, Body], manifests: Mapping[str, Body], ignore: Body | None = None
+) -> dict[str, Any]:
     """The answers of kstatus, Flux and Argo CD, by state: see `binaries/health/main.go` for their form.
+
+    Args:
+        layout: where the program is cached.
+        objects: by state, as the API server holds them.
+        manifests: the same, as Git has them.
+        ignore: Argo CD's ignoreDifferences; None: those of our argocd-cm.
 
     Raises:
         ClusterError: the program failed; the message has its words.
@@ -74,7 +82,7 @@ def libraries(layout: Layout, objects: Mapping[str, Body], manifests: Mapping[st
         "manifests": manifests,
         "flux": {name: _expressions(THINGS / file) for name, file in FLUX.items()},
         "argo": {name: (THINGS / file).read_text(encoding="utf-8") for name, file in ARGO.items()},
-        "ignore": yaml.safe_load(argocd_settings()[_IGNORED]),
+        "ignore": yaml.safe_load(argocd_settings()[_IGNORED]) if ignore is None else ignore,
     }
     program = binaries.HEALTH.path(layout)
     done = subprocess.run([program], input=json.dumps(asked), capture_output=True, text=True, check=False, timeout=60)
@@ -127,7 +135,7 @@ def let_go(cluster: Cluster, namespace: str) -> None:
 
 def _met(cluster: Cluster, namespace: str, wanted: str) -> list[str]:
     """States for which `kubectl wait` returns at once."""
-    argv = [cluster.kubectl.program, f"--kubeconfig={cluster.kubectl.kubeconfig}", "-n", namespace]
+    argv = [str(cluster.kubectl.program), f"--kubeconfig={cluster.kubectl.kubeconfig}", "-n", namespace]
     asked = [*argv, "wait", "finetunejobs", "--all", f"--for={wanted}", "--timeout=0"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
     lines = [line for line in done.stdout.splitlines() if line.endswith(" condition met")]

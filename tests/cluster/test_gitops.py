@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dev.gitops_table import KEPT, VARIABLE
+import yaml
 from tests.cluster import gitops
 from tests.cluster.harness import binaries, layout
 from tests.cluster.harness.waiting import ClusterError
@@ -18,14 +19,18 @@ from tests.stories import states
 
 pytestmark = pytest.mark.cluster
 
+PAGE = layout.CHECKOUT / "docs" / "gitops.md"
+KEPT = layout.CHECKOUT / "docs" / "gitops.json"
+VARIABLE = "FINETUNE_GITOPS_RESULTS"
+"""`make gitops` names a folder by it: what was found is to be kept, and no longer compared."""
 ARGO = {"Current": {"Healthy", "Suspended"}, "InProgress": {"Progressing"}, "Failed": {"Degraded"}}
 """What Argo CD may say where kstatus says this."""
 Answers = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def answers() -> Answers:
-    """Of the libraries, built from their modules once."""
+def built() -> layout.Layout:
+    """The libraries' program is there; it is built from their modules once."""
     ours = layout.default()
     try:
         binaries.ensure(ours, print, (binaries.HEALTH,))
@@ -33,8 +38,17 @@ def answers() -> Answers:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    manifests = {name: states.manifest(body) for name, body in states.bodies().items()}
-    return gitops.libraries(ours, gitops.recorded(), manifests)
+    return ours
+
+
+@pytest.fixture(scope="module")
+def manifests() -> dict[str, gitops.Body]:
+    return {name: states.manifest(body) for name, body in states.bodies().items()}
+
+
+@pytest.fixture(scope="module")
+def answers(built: layout.Layout, objects: dict[str, gitops.Body], manifests: dict[str, gitops.Body]) -> Answers:
+    return gitops.libraries(built, objects, manifests)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +77,24 @@ def test_the_tools_agree(answers: Answers) -> None:
     assert set(answers) - set(alive) == {"being-deleted"}
 
 
-def test_argo_cd_sees_no_difference_from_git_in_any_state(answers: Answers) -> None:
-    assert [state for state, said in answers.items() if not said["synced"]] == []
+def test_argo_cd_sees_no_difference_from_git_in_any_state(
+    built: layout.Layout, objects: dict[str, gitops.Body], manifests: dict[str, gitops.Body]
+) -> None:
+    without_settings = gitops.libraries(built, objects, manifests, ignore={})
+    assert [state for state, said in without_settings.items() if not said["synced"]] == []
+
+
+def test_a_job_that_was_suspended_by_hand_differs_unless_the_application_says_otherwise(
+    built: layout.Layout, objects: dict[str, gitops.Body], manifests: dict[str, gitops.Body]
+) -> None:
+    live, in_git = {"suspended": objects["suspended"]}, copy.deepcopy(manifests)
+    in_git["suspended"]["spec"]["runPolicy"]["suspend"] = False
+    assert not gitops.libraries(built, live, in_git)["suspended"]["synced"]
+    [said] = yaml.safe_load(PAGE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0])["spec"][
+        "ignoreDifferences"
+    ]
+    pointers = {"jsonPointers": said["jsonPointers"]}
+    assert gitops.libraries(built, live, in_git, ignore=pointers)["suspended"]["synced"]
 
 
 def test_a_job_that_waits_or_trains_holds_up_no_sync(answers: Answers) -> None:

@@ -97,6 +97,23 @@ def test_deleting_a_job_in_the_middle_leaves_nothing(machine_cluster: Cluster, n
     assert jobs.output(inputs, job).exists(), "data on claims is never deleted by us"
 
 
+def test_a_job_that_is_pruned_and_created_again_does_not_train_twice(
+    machine_cluster: Cluster, namespace: str, inputs: Path
+) -> None:
+    """Though its manifest says overwrite_output_dir: the record of the first speaks of the very same spec."""
+    wanted = jobs.tiny("again", training={"max_steps": 3, "save_steps": 3})
+    first = jobs.submit(machine_cluster, namespace, wanted)
+    first.until_state("Succeeded")
+    uid, written = first.body()["metadata"]["uid"], _results(jobs.output(inputs, first))
+    machine_cluster.kubectl("-n", namespace, "delete", "ftj", "again", "--timeout=60s")
+
+    second = jobs.submit(machine_cluster, namespace, wanted)
+    [attempt] = second.until_state("Succeeded")["attempts"]
+    assert second.body()["metadata"]["uid"] != uid
+    assert (attempt["number"], attempt["step"]) == (1, 3)
+    assert _results(jobs.output(inputs, second)) == written, "no file of the result is touched"
+
+
 def test_an_operator_that_was_killed_goes_on_where_it_was(
     machine_cluster: Cluster, namespace: str, inputs: Path, operator: OperatorProcess
 ) -> None:
@@ -207,3 +224,11 @@ def assert_same(found: dict[int, float], expected: dict[int, float]) -> None:
     """The same losses at every step, to 1e-4."""
     assert found.keys() == expected.keys()
     assert found == pytest.approx(expected, abs=1e-4)
+
+
+def _results(folder: Path) -> dict[str, int]:
+    """What a run has written, and when; without what each attempt says of itself."""
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(folder)): time for path, time in files.items()}
+    assert "model.safetensors" in found
+    return {name: time for name, time in found.items() if not name.startswith(".finetune/outcome-")}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from tests.stories import queues
 from tests.stories.story import Change, Story, claim, job, nothing
 
 from finetune_operator.cluster import ClusterRefused
-from finetune_trainer.records import Preparation, Progress, Result
+from finetune_trainer.records import Preparation, Progress
 
 STORAGE = {"output": {"claimName": "runs"}, "cache": {"claimName": "models"}}
 FOLDER = "/models/hf/org/tiny/0123456789"
@@ -37,8 +37,11 @@ async def preparing() -> Story:
     """The model is fetched, the data are tokenised"""
     story = _begun(_remote())
     await story.then(nothing, state="Preparing")
-    fetched = {"fetched_bytes": 31_200_000_000, "total_bytes": 72_100_000_000, "remaining_seconds": 90}
-    story.post(0, Progress(time=story.world.now.timestamp(), phase="fetching", **fetched))
+    now, size = story.world.now.timestamp(), 72_100_000_000
+    fetching = Progress(
+        time=now, phase="fetching", fetched_bytes=31_200_000_000, total_bytes=size, remaining_seconds=90
+    )
+    story.post(0, fetching)
     await story.rest()
     return story
 
@@ -99,7 +102,7 @@ def _begun(manifest: dict[str, Any]) -> Story:
     return story
 
 
-def _prepared(result: Result, reason: str, message: str, **more: Any) -> Change:
+def _prepared(result: Literal["succeeded", "failed"], reason: str, message: str, **more: Any) -> Change:
     """The pod that prepares leaves this."""
     found = Preparation(result=result, reason=reason, message=message, **{"retryable": False, **more})
     return lambda world: world.end_job(found, "demo-prepare")

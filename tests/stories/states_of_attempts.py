@@ -130,14 +130,25 @@ async def being_deleted() -> Story:
 async def trains(story: Story) -> None:
     """An hour later 120 steps are made."""
     story.world.advance(PATIENCE)
-    made = {"step": 120, "total_steps": 400, "epoch": 0.9, "loss": 1.234, "remaining_seconds": 8400}
-    kept = {"checkpoint_step": 100, "checkpoint_path": "checkpoint-100"}
-    story.post(1, Progress(time=story.world.now.timestamp(), phase="training", **made, **kept))
+    told = Progress(
+        time=story.world.now.timestamp(),
+        phase="training",
+        step=120,
+        total_steps=400,
+        epoch=0.9,
+        loss=1.234,
+        remaining_seconds=8400,
+        checkpoint_step=100,
+        checkpoint_path="checkpoint-100",
+    )
+    story.post(1, told)
     await story.then(nothing, state="Running", Training="True", CheckpointAvailable="True")
 
 
 def fails(story: Story, attempt: int) -> Change:
     """A GPU is lost."""
-    what = {"message": "rank 1: device lost", "rank": 1, "step": 130, "checkpoint_step": 100}
-    lost = story.outcome("failed", "CudaError", attempt=attempt, node_rank=1, **what)
+    why = "rank 1: device lost"
+    lost = story.outcome(
+        "failed", "CudaError", attempt=attempt, node_rank=1, message=why, rank=1, step=130, checkpoint_step=100
+    )
     return lambda world: world.end(f"demo-{attempt}-worker-0", lost, exit_code=1, reason="Error")

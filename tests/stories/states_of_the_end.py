@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from tests.stories.states_of_attempts import PATIENCE, fails, training, trains
 from tests.stories.story import Change, Story, job, nothing
 
 from finetune_operator import names
-from finetune_trainer.records import Exported, Result
+from finetune_trainer.records import Exported
 
 MERGED = "/output/default/demo/out/merged"
 
@@ -70,7 +70,7 @@ async def deadline_passed() -> Story:
     return story
 
 
-def _merged(result: Result, reason: str, **more: Any) -> Change:
+def _merged(result: Literal["succeeded", "failed"], reason: str, **more: Any) -> Change:
     """The pod that merges leaves this."""
     found = Exported(result=result, reason=reason, **{"message": "", "retryable": False, **more})
     return lambda world: world.end_job(found, names.export_name("demo"))
