@@ -34,7 +34,7 @@ that no child without an owner or of attempt 1 is left, and that nothing is left
 namespace: that no attempt was created twice, and that nothing is left.
 
 Calls are requests of the operator to the API server a minute, its watches among them, for its one job: from the
-fault's begin to its end, and at rest in the 10 s after the job's end. The bounds that the test holds them to: 120 for
+fault's begin to its end, and at rest for 10 s after both have ended. The bounds that the test holds them to: 120 for
 the two attempts, however fast they go, and 240 a minute of the fault, and 40 for each start of an operator that was
 killed; 150 a minute at rest. The tests look at every job each 5 s (`resync_seconds`); an installation does so each
 60 s, so that it makes a twelfth of the passes at rest. Seconds: from `kubectl apply` to `Succeeded`.

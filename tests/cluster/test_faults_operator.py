@@ -120,14 +120,14 @@ def test_two_operators_at_once(begin: Begin, delay: float, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ahead", ["+2h", "-2h"])
-def test_the_operators_clock_is_wrong(begin: Begin, tmp_path: Path, ahead: str) -> None:
+@pytest.mark.parametrize(("by", "words"), [("+2h", "two hours ahead"), ("-2h", "two hours behind")])
+def test_the_operators_clock_is_wrong(begin: Begin, tmp_path: Path, by: str, words: str) -> None:
     """Debian's libfaketime stands before its C library; the monotonic clock is right, as it is on such machines."""
     if not list(LIBRARIES.glob(FAKETIME)):
         machine.install(["libfaketime"], tmp_path / "apt.log")
     [library] = LIBRARIES.glob(FAKETIME)
-    shifted = {"LD_PRELOAD": str(library), "FAKETIME": ahead, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    world = begin(f"the operator's clock is wrong by {ahead}", environment=shifted)
+    shifted = {"LD_PRELOAD": str(library), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    world = begin(f"the operator's clock is {words}", environment=shifted)
     world.breaks(Fault())
     world.submit(runPolicy={"maxAttempts": 3, "activeDeadlineSeconds": 600})
     world.succeeds()

@@ -144,9 +144,8 @@ class World:
         self.row["calls"] = self._a_minute(self._faulty_from, self._faulty_to, operators)
         made = self.proxy.calls(self._faulty_from, self._faulty_to)
         assert made.total() <= operators * (A_LIFE + IN_FAULT * minutes + A_START * starts), made
-        if starts:  # the last one may have been a moment ago
-            self.cluster.wait("the operator", self.operator.healthy)
-            time.sleep(RESYNC)
+        self.cluster.wait("the operator", self.operator.healthy)
+        time.sleep(RESYNC)  # its last start, or the last late event, may have been a moment ago
         begin = time.monotonic()
         time.sleep(2 * RESYNC)
         self.row["rest"] = self._a_minute(begin, time.monotonic(), operators)
