@@ -25,7 +25,7 @@ def manifests() -> list[Any]:
         for number, block in enumerate(
             re.findall(r"```yaml\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
         )
-        if "kind: FineTuneJob" in block
+        if re.search(r"^kind: FineTuneJob$", block, re.MULTILINE)
     ]
     assert blocks, "the README shows a manifest"
     return blocks
