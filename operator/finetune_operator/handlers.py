@@ -6,12 +6,14 @@ that something changed, never what to do: every event ends as the key of the Fin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
 import aiohttp
 import kopf
+from kopf._cogs.structs import bodies, dicts  # private, as the next: what kopf remembers can't be said otherwise
+from kopf._core.reactor import inventory
 
 from finetune_operator import admission, names
 from finetune_operator.names import Key
@@ -20,6 +22,10 @@ from finetune_operator.watches import Watches
 
 SETTLE_SECONDS = 0.5
 """Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
+CHUNK = 100
+"""Objects in an answer to the first list: 10,000 jobs in one answer would be 600 MB of Python objects at once."""
+WORKER_SECONDS = 0.1
+"""kopf's task for an object, and the object's last event with it, live on for so long."""
 CHILDREN = (
     (names.PYTORCHJOB_GROUP, "v1", names.PYTORCHJOB_PLURAL),
     ("batch", "v1", "jobs"),
@@ -57,6 +63,7 @@ async def operate(settings: Settings, program: Program) -> None:
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
+        memories=_NoMemories(),
         # Unsaid, kopf asks who the user is, and an image's user has no name in many clusters.
         identity=names.FIELD_MANAGER,  # type: ignore[arg-type]  # a NewType of str that kopf keeps to itself
     )
@@ -131,6 +138,38 @@ def _session(found: kopf.ConnectionInfo, watches: Watches) -> kopf.AiohttpSessio
     )
 
 
+class _NoEssence(kopf.DiffBaseStorage):
+    """No handler of ours asks what changed; else kopf copies each object of each event, three times, to compare it."""
+
+    def build(
+        self,
+        *,
+        body: kopf.Body,  # noqa: ARG002
+        extra_fields: Iterable[dicts.FieldSpec] | None = None,  # noqa: ARG002
+    ) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing: kopf calls it for change handlers."""
+
+
+class _NoMemories(inventory.ResourceMemories):
+    """Keeps nothing of an object once its event is handled; else kopf keeps some kB of each as long as it lives."""
+
+    async def recall(
+        self,
+        raw_body: bodies.RawBody,  # noqa: ARG002
+        *,
+        memobase: object = None,  # noqa: ARG002
+        noticed_by_listing: bool = False,
+        ephemeral: bool = True,  # noqa: ARG002
+    ) -> inventory.ResourceMemory:
+        return inventory.ResourceMemory(noticed_by_listing=noticed_by_listing)
+
+
 def _is_current(job: kopf.Body) -> bool:
     """Its status speaks of this generation: the event is most likely the echo of our own status write."""
     return job.status.get("observedGeneration") == job.metadata.get("generation")
@@ -144,6 +183,9 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     settings.watching.client_timeout = WATCH_SECONDS + 10
     settings.watching.inactivity_timeout = 70  # there is a bookmark each minute: a watch without one is dead
     settings.watching.connect_timeout = 30
+    settings.watching.chunk_size = CHUNK
+    settings.queueing.idle_timeout = WORKER_SECONDS
+    settings.persistence.diffbase_storage = _NoEssence()
     for resource in CHILDREN:
         settings.watching.label_selectors[resource] = names.LABEL_JOB
     if ours.admission_folder is not None:

@@ -64,7 +64,7 @@ class Program:
     async def lifespan(self) -> AsyncIterator[None]:
         """Runs inside; afterwards nothing is left."""
         settings = self._settings
-        async with connect(settings.namespaces) as cluster:
+        async with connect(settings.namespaces, self._metrics.asked) as cluster:
             resync = Resync(cluster.jobs, self._queue.add, seconds=settings.resync_seconds)
             posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
             health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync, self.watches))

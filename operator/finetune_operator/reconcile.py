@@ -75,7 +75,7 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
     if status.only_progress(body.get("status"), told) and (wait := posts.wait(key, settings.progress_seconds, now)):
         return wait if planned.requeue_after is None else min(wait, planned.requeue_after)
     for event in status.events(body.get("status"), told):
-        await cluster.event(key, event.reason, event.message, event.type, once=event.once)
+        await cluster.event(body, event.reason, event.message, event.type, once=event.once)
     await _report(key, cluster, body, told)
     posts.written(key, now)
     return planned.requeue_after

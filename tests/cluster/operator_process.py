@@ -39,6 +39,7 @@ class OperatorProcess:
     Attributes:
         log: what it prints, appended over restarts.
         intake_url: how pods reach it; None when they can't.
+        health_url: where it shows /healthz and /metrics to this machine.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class OperatorProcess:
         self._intake, self._health = free_ports(2)
         self.log = cluster.logs / f"finetune-operator{'-second' if second else ''}.log"
         self.intake_url = f"http://{cluster.host}:{self._intake}" if cluster.host else None
+        self.health_url = f"http://127.0.0.1:{self._health}"
 
     @property
     def pid(self) -> int | None:
@@ -100,7 +102,7 @@ class OperatorProcess:
         Raises:
             OSError: there is none, or it is no.
         """
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._health}/healthz", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.health_url}/healthz", timeout=5) as answer:
             return bool(answer.status == 200)
 
     def ensure(self, settings: Mapping[str, Any] | None = None) -> None:

@@ -101,13 +101,14 @@ class FakeCluster:
 
     async def event(
         self,
-        key: Key,
+        job: Raw,
         reason: str,
         message: str,
         type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the protocol
         *,
         once: str,
     ) -> None:
+        key = Key(job["metadata"]["namespace"], job["metadata"]["name"])
         self.told.append((str(key), once))
         if self.told.count((str(key), once)) == 1:
             self.events.append((reason, message))

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Literal
+from urllib.parse import urlencode
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes.aio import config
@@ -32,11 +34,15 @@ TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 """No call of ours is long; a connection that died silently must not hold a pass for ever."""
 JSON = "application/json"
 METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+Asked = Callable[[str, str, int], None]
+"""Told of every call: its verb, its resource, and the HTTP status of the answer; 0 where there was none."""
 POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
 
 
 @asynccontextmanager
-async def connect(namespaces: Sequence[str] = ()) -> AsyncIterator[KubernetesCluster]:
+async def connect(
+    namespaces: Sequence[str] = (), asked: Asked = lambda _verb, _resource, _code: None
+) -> AsyncIterator[KubernetesCluster]:
     """One shared client: the service account's inside a pod, else KUBECONFIG or ~/.kube/config.
 
     Raises:
@@ -52,15 +58,23 @@ async def connect(namespaces: Sequence[str] = ()) -> AsyncIterator[KubernetesClu
             )
         except config.ConfigException as error:
             raise ClusterError(f"no cluster to connect to: {error}") from error
+    # Unless there is a proxy: aiohttp would read ~/.netrc, in a thread, before each request.
+    configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
     async with ApiClient(configuration) as api:
-        yield KubernetesCluster(api, namespaces)
+        yield KubernetesCluster(api, namespaces, asked)
 
 
 class KubernetesCluster:
     """See `protocol.Cluster`."""
 
-    def __init__(self, api: ApiClient, namespaces: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        namespaces: Sequence[str] = (),
+        asked: Asked = lambda _verb, _resource, _code: None,
+    ) -> None:
         self._api = api
+        self._asked = asked
         self._namespaces: Sequence[str | None] = namespaces or (None,)
         self._clock = ServerClock()
 
@@ -147,7 +161,7 @@ class KubernetesCluster:
 
     async def event(
         self,
-        key: Key,
+        job: Raw,
         reason: str,
         message: str,
         type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the API's own word
@@ -156,10 +170,8 @@ class KubernetesCluster:
     ) -> None:
         """Tell people through `kubectl describe`, at best effort: a lost event is no error. Its name is of `once`."""
         try:
-            job = await self.job(key)
-            if job is not None:
-                body = _event(job, reason, message, type, once, at=self._clock.now())
-                await self._request("POST", paths.of("Event", key.namespace), body=body)
+            body = _event(job, reason, message, type, once, at=self._clock.now())
+            await self._request("POST", paths.of("Event", job["metadata"]["namespace"]), body=body)
         except ClusterError:
             return
 
@@ -200,19 +212,22 @@ class KubernetesCluster:
     ) -> Raw:
         """One call; every way in which it can fail becomes a `ClusterError`."""
         try:
-            call = await self._api.param_serialize(
+            said = {"Accept": JSON, "Content-Type": JSON, "User-Agent": names.FIELD_MANAGER, **(headers or {})}
+            await self._api.update_params_for_auth(said, None, ["BearerToken"], path, method, None)
+            # Not by the generated `param_serialize`: it walks each body to turn models into what ours are already.
+            response = await self._api.rest_client.request(  # type: ignore[no-untyped-call]  # generated, half typed
                 method,
-                path,
-                query_params=list(query),
-                header_params={"Accept": JSON, "Content-Type": JSON, **(headers or {})},
+                f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else ""),
+                headers=said,
                 body=body,
-                auth_settings=["BearerToken"],
+                _request_timeout=TIMEOUT,
             )
-            response = await self._api.call_api(*call, _request_timeout=TIMEOUT)
-            payload: bytes = await response.read()  # type: ignore[no-untyped-call]  # generated, half typed
+            payload: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._asked(*paths.words(method, path), 0)
             raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
         self._clock.heard(response.headers.get("Date"))
+        self._asked(*paths.words(method, path), response.status)
         if response.status >= 400:
             raise from_response(response.status, payload, response.headers, f"{method} {path}")
         answer: Raw = json.loads(payload)

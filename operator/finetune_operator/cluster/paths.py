@@ -36,3 +36,11 @@ def of(kind: str, namespace: str | None, name: str | None = None) -> str:
 def of_pending(namespace: str, queue: str) -> str:
     """Path of what waits in a LocalQueue, with the places; Kueue's own API server answers."""
     return f"/apis/{names.PENDING_API_VERSION}/namespaces/{namespace}/localqueues/{queue}/pendingworkloads"
+
+
+def words(method: str, path: str) -> tuple[str, str]:
+    """(verb, resource) of a call, as RBAC and the API server's own metrics name them: `("patch", "pods/status")`."""
+    within = path.partition("/namespaces/")[2]
+    parts = within.split("/")[1:] if within else path.split("/")[-1:]
+    verb = {"GET": "get" if len(parts) > 1 else "list", "POST": "create"}.get(method, method.lower())
+    return verb, "/".join(parts[::2])

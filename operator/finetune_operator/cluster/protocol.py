@@ -52,7 +52,7 @@ class Cluster(Protocol):
 
     async def event(
         self,
-        key: Key,
+        job: Raw,
         reason: str,
         message: str,
         type: Literal["Normal", "Warning"] = "Normal",  # noqa: A002 - the API's own word

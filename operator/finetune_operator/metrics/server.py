@@ -34,6 +34,12 @@ class Metrics:
         self._posts = Counter(
             "finetune_operator_intake_posts", "Progress posts, by HTTP status.", ["code"], registry=self.registry
         )
+        self._requests = Counter(
+            "finetune_operator_api_requests",
+            "Requests to the API server but kopf's own, by verb, resource and HTTP status; 0: no answer.",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
         self._depth: Callable[[], int] = lambda: 0
         self._states: dict[Key, str] = {}
         self._told: dict[Key, Mapping[str, float]] = {}
@@ -43,6 +49,10 @@ class Metrics:
         """A pass ended: `ok`, `error` or `crash`."""
         self._passes.labels(result).inc()
         self._seconds.observe(seconds)
+
+    def asked(self, verb: str, resource: str, code: int) -> None:
+        """The API server answered a request, or did not (0)."""
+        self._requests.labels(verb, resource, str(code)).inc()
 
     def posted(self, code: int) -> None:
         """The intake answered a post."""

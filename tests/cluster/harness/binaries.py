@@ -34,6 +34,9 @@ KUBERNETES_PARTS = (
 """Names under which the one Kubernetes program is called."""
 MANIFESTS = "manifests.yaml"
 """The training operator's and Kueue's, beside their programs: the module cache may be cleaned."""
+STAGES = "stages.yaml"
+"""kwok's, beside its program: without them it ends at once."""
+_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +122,8 @@ KUEUE = Program(
     manifests=("sigs.k8s.io/kueue", "config/default"),
 )
 """For few tests: ten minutes on two cores."""
+KWOK = Program(name="kwok", module="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
+"""For measuring scale: nodes and pods of which nothing runs."""
 HEALTH = Program(name="health", module="health")
 """What kstatus, Flux and Argo CD say of objects; no part of a cluster."""
 
@@ -137,6 +142,8 @@ def ensure(layout: Layout, say: Callable[[str], None], programs: Sequence[Progra
                 _build(program, layout, say)
             if program.manifests is not None and not (program.folder(layout) / MANIFESTS).exists():
                 _write_manifests(program, *program.manifests, layout)
+            if program is KWOK and not (KWOK.folder(layout) / STAGES).exists():
+                _write_stages(layout)
 
 
 def link(layout: Layout) -> None:
@@ -186,6 +193,13 @@ def _write_manifests(program: Program, dependency: str, overlay: str, layout: La
     folder = _module(program, dependency) / overlay
     rendered = command(KUBERNETES.path(layout), "kubectl", "kustomize", folder)
     (program.folder(layout) / MANIFESTS).write_text(rendered)
+
+
+def _write_stages(layout: Layout) -> None:
+    """kwok's own stages: nodes are ready, pods run at once, end at once if they are of a Job, and are gone at once."""
+    stages = _module(KWOK, "sigs.k8s.io/kwok") / "kustomize/stage"
+    files = [file for folder in _STAGE_FOLDERS for file in sorted((stages / folder).glob("[!k]*.yaml"))]
+    (KWOK.folder(layout) / STAGES).write_text("\n---\n".join(file.read_text() for file in files))
 
 
 def _module(program: Program, dependency: str) -> Path:

@@ -13,12 +13,13 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from finetune_operator import names
-from finetune_operator.cluster import ClusterError, ClusterRefused, NotFound, Speaker, WebhookUnavailable
+from finetune_operator.cluster import ClusterError, ClusterRefused, NotFound, Speaker, WebhookUnavailable, paths
 from finetune_operator.cluster.client import POD_NAME, POD_UID, KubernetesCluster, speaker
 from finetune_operator.names import Key
 
 KEY = Key("team", "a.long.name")
 JOB_PATH = "/apis/finetune.dev/v1alpha1/namespaces/team/finetunejobs/a.long.name"
+JOB = {"metadata": {"name": KEY.name, "namespace": KEY.namespace, "uid": "u"}}
 MANIFEST = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": {"name": "x-1", "namespace": "team"}}
 APPLY_PATH = "/apis/kubeflow.org/v1/namespaces/team/pytorchjobs/x-1"
 
@@ -113,6 +114,22 @@ async def test_the_time_is_the_api_servers(server: Server, cluster: KubernetesCl
     assert len(server.seen) == 1, "an answer has told the time"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", paths.of("PyTorchJob", "team", "x-1"), ("get", "pytorchjobs")),
+        ("GET", paths.of("ConfigMap", "team"), ("list", "configmaps")),
+        ("GET", paths.of(names.KIND, None), ("list", "finetunejobs")),
+        ("PATCH", JOB_PATH + "/status", ("patch", "finetunejobs/status")),
+        ("POST", paths.of("Event", "team"), ("create", "events")),
+        ("POST", paths.TOKEN_REVIEWS, ("create", "tokenreviews")),
+        ("DELETE", paths.of("Pod", "team", "x-1-master-0"), ("delete", "pods")),
+    ],
+)
+def test_a_call_in_the_words_of_rbac(method: str, path: str, expected: tuple[str, str]) -> None:
+    assert paths.words(method, path) == expected
+
+
 async def test_a_server_that_is_not_there_is_an_error_of_ours() -> None:
     async with ApiClient(Configuration(host="http://127.0.0.1:1")) as api:
         with pytest.raises(ClusterError, match="GET /apis"):
@@ -170,18 +187,16 @@ async def test_status_is_replaced_as_a_whole_and_only_over_the_version_that_was_
 
 
 async def test_a_lost_event_is_no_error(server: Server, cluster: KubernetesCluster) -> None:
-    server.answers["GET", JOB_PATH] = (200, {"metadata": {"name": KEY.name, "namespace": "team", "uid": "u"}})
     server.answers["POST", "/api/v1/namespaces/team/events"] = (403, {"message": "forbidden"})
-    await cluster.event(KEY, "AttemptFailed", "x" * 5000, "Warning", once="attempt 1 ended")
+    await cluster.event(JOB, "AttemptFailed", "x" * 5000, "Warning", once="attempt 1 ended")
     body = server.seen[-1][-1]
     assert (body["involvedObject"]["uid"], body["type"], len(body["message"])) == ("u", "Warning", 1024)
 
 
 async def test_an_event_that_was_told_is_refused_by_its_name(server: Server, cluster: KubernetesCluster) -> None:
-    server.answers["GET", JOB_PATH] = (200, {"metadata": {"name": KEY.name, "namespace": "team", "uid": "u"}})
     names_of = []
     for once in ("attempt 1 ended", "attempt 1 ended", "attempt 2 ended"):
-        await cluster.event(KEY, "Crashed", "a rank died", "Warning", once=once)
+        await cluster.event(JOB, "Crashed", "a rank died", "Warning", once=once)
         names_of.append(server.seen[-1][-1]["metadata"]["name"])
     assert names_of[0] == names_of[1] != names_of[2]
 

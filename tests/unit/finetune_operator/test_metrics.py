@@ -18,6 +18,7 @@ async def test_what_was_counted_is_shown() -> None:
     counted.passed("ok", 0.03)
     counted.passed("error", 2.0)
     counted.posted(403)
+    counted.asked("patch", "finetunejobs/status", 200)
     counted.watch_queue(lambda: 5)
     counted.job(Key("team", "a"), {"state": "Running"})
     counted.job(Key("team", "b"), {"state": "Running"})
@@ -29,6 +30,8 @@ async def test_what_was_counted_is_shown() -> None:
     assert 'finetune_operator_passes_total{result="ok"} 1.0' in lines
     assert 'finetune_operator_pass_duration_seconds_bucket{le="0.05"} 1.0' in lines
     assert 'finetune_operator_intake_posts_total{code="403"} 1.0' in lines
+    patched = 'finetune_operator_api_requests_total{code="200",resource="finetunejobs/status",verb="patch"} 1.0'
+    assert patched in lines
     assert "finetune_operator_queue_depth 5.0" in lines
     jobs = [line for line in lines if line.startswith("finetune_operator_jobs{")]
     assert jobs == ['finetune_operator_jobs{state="Failed"} 1.0', 'finetune_operator_jobs{state="Running"} 1.0']
