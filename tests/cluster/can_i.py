@@ -44,6 +44,8 @@ def _all(
     )
 
 
+NOT_ASKED = frozenset({"kueue.x-k8s.io", "visibility.kueue.x-k8s.io"})
+"""Groups that this cluster does not serve: kubectl finds their kinds by asking the API server for them."""
 QUESTIONS: tuple[Question, ...] = (
     *_all("get list watch", "finetunejobs.finetune.dev", wanted=MODES),
     *_all("create update patch delete", "finetunejobs.finetune.dev"),
@@ -67,9 +69,6 @@ QUESTIONS: tuple[Question, ...] = (
     *_all("list create delete", "persistentvolumeclaims"),
     *_all("create list", "events", wanted=MODES),
     *_all("watch patch delete", "events"),
-    *_all("list", "workloads.kueue.x-k8s.io", wanted=MODES),
-    *_all("get watch create patch delete", "workloads.kueue.x-k8s.io"),
-    *_all("get", "localqueues.visibility.kueue.x-k8s.io/pendingworkloads", wanted=MODES),
     *_all("get list watch create patch delete", "secrets"),
     *_all("get create", "serviceaccounts"),
     *_all("create", "serviceaccounts/token"),
