@@ -173,6 +173,8 @@ def _said(cluster: Cluster, namespace: str, mistake: Mistake, *, waits: bool) ->
         return _condition(job) if waits else "taken"
     finally:
         cluster.kubectl("-n", namespace, "delete", "ftj", job.name, "--ignore-not-found")
+        if mistake.late:  # its pods would keep the next job of this name waiting for their grace time
+            cluster.kubectl("-n", namespace, "delete", "pods", "--all", "--grace-period=1")
 
 
 def _condition(job: Job) -> str:

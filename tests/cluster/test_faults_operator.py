@@ -164,6 +164,7 @@ def test_a_quota_refuses_the_pytorchjob(begin: Begin) -> None:
             "a LimitRange refuses the pods for 10 s",
             {"kind": "LimitRange", "spec": {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]}},
             "maximum memory usage per Container is 1Gi",
+            marks=[pytest.mark.slow],
             id="limit range",
         ),
     ],

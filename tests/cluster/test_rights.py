@@ -27,6 +27,7 @@ NOT_IN_THE_LOG: dict[Right, str] = {
     Right(verb="update", group="finetune.dev", resource="finetunejobs/finalizers"): (
         "children block their owner's deletion, which OwnerReferencesPermissionEnforcement asks about, where it is on"
     ),
+    Right(verb="list", group="", resource="events"): "asked where pods are refused, as test_faults_operator.py has it",
     **{
         Right(verb=verb, group=group, resource=resource): "asked of Kueue, which test_queues.py has in its cluster"
         for verb, group, resource in (
@@ -36,7 +37,7 @@ NOT_IN_THE_LOG: dict[Right, str] = {
     },
 }
 """Rights that the API server asks about while it serves another request, so that the audit log has that one alone, and
-those of what this cluster lacks."""
+those of what this life lacks."""
 RESULTS = "FINETUNE_RIGHTS_RESULTS"
 """Of dev/rights_table.py: the folder for what was answered."""
 OF_EVERYBODY = ("/api", "/apis", "/version", "/healthz")
