@@ -33,6 +33,8 @@ GOOD: Mapping[str, Any] = {
     },
 }
 """Nothing is wrong with it."""
+NOWHERE: Mapping[str, Any] = {"nodeSelector": {"finetune.dev/no-node-has-this": "true"}}
+"""Pods that run would keep the next job of the same name waiting until they have ended."""
 _WEBHOOK = "finetune-refusals"
 
 
@@ -61,6 +63,8 @@ class Mistake:
                 del part[steps[-1]]
             else:
                 part[steps[-1]] = value
+        if self.late:
+            body["spec"]["scheduling"] = NOWHERE
         return body
 
 
@@ -164,7 +168,7 @@ def _said(cluster: Cluster, namespace: str, mistake: Mistake, *, waits: bool) ->
     apply = ("-n", namespace, "apply", "-f", "-")
     try:
         if mistake.late:
-            cluster.kubectl(*apply, stdin=json.dumps(GOOD))
+            cluster.kubectl(*apply, stdin=json.dumps(Mistake(title="none", late=True).manifest()))
             job.until("an attempt", lambda status: status.get("attempt") == 1)
         cluster.kubectl(*apply, stdin=json.dumps(mistake.manifest()))
     except ClusterError as error:
@@ -173,8 +177,6 @@ def _said(cluster: Cluster, namespace: str, mistake: Mistake, *, waits: bool) ->
         return _condition(job) if waits else "taken"
     finally:
         cluster.kubectl("-n", namespace, "delete", "ftj", job.name, "--ignore-not-found")
-        if mistake.late:  # its pods would keep the next job of this name waiting for their grace time
-            cluster.kubectl("-n", namespace, "delete", "pods", "--all", "--grace-period=1")
 
 
 def _condition(job: Job) -> str:

@@ -13,7 +13,6 @@ from tests.cluster.session import Cluster, SharedFolder
 pytestmark = pytest.mark.cluster
 
 
-@pytest.mark.slow
 def test_each_mistake_is_refused_in_the_words_of_the_page(
     machine_cluster: Cluster, operator: OperatorProcess, namespace: str, shared: SharedFolder
 ) -> None:

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from finetune_operator.observe import Observed, ObservedAttempt
-from finetune_operator.plan import clearing, export, queue
+from finetune_operator.plan import clearing, ending, export, queue
 from finetune_operator.plan.export import Exporting
-from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
+from finetune_operator.plan.judge import Case, judge, start_deadline
 from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, stage, unfinished
 from finetune_operator.plan.queue import Wait
 from finetune_operator.plan.run import RunPlan, run_plan
@@ -104,7 +104,7 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
     verdict = judge(Case(job=job, attempt=live, frozen=observed.frozen, now=now))
     admitted = job.recorded.admitted or (queue.let_in(live) if live.exists and not queue.held(live) else None)
     if verdict is not None:
-        record = _record(job, live, verdict, observed, now)
+        record = ending.record(job, live, verdict, observed, now)
         state = _state_after(job, record)
         return Plan(
             state=state,
@@ -214,40 +214,6 @@ def _not_yet(prepares: Preparing | Refused) -> Plan:
     if isinstance(prepares, Refused):
         return Plan(state=State.FAILED, reason=prepares.reason, message=prepares.message)
     return Plan(state=State.PREPARING, message=prepares.message, prepare=prepares.start, obsolete=prepares.obsolete)
-
-
-def _record(
-    job: FineTuneJob, live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime
-) -> AttemptRecord:
-    """The line in status.attempts that says how an attempt ended."""
-    outcome, progress = verdict.outcome, observed.progress
-    return AttemptRecord(
-        number=live.number,
-        reason=verdict.reason,
-        message=verdict.message,
-        counted=verdict.counted,
-        retryable=verdict.retryable,
-        started=live.started or live.created,
-        finished=now,
-        rank=outcome.rank if outcome else _only_rank(job, verdict),
-        node=verdict.pod.node if verdict.pod else None,
-        step=outcome.step if outcome and outcome.step is not None else (progress.step if progress else None),
-        checkpoint_step=_checkpoint(outcome.checkpoint_step if outcome else None, observed),
-        log_tail=outcome.log_tail if outcome else verdict.log_tail,
-    )
-
-
-def _only_rank(job: FineTuneJob, verdict: Verdict) -> int | None:
-    """The rank of a pod that left no record; of several ranks in one pod nobody knows which one it was."""
-    known = verdict.pod is not None and job.spec.processes_per_node == 1
-    return verdict.pod.node_rank if known and verdict.pod else None
-
-
-def _checkpoint(said: int | None, observed: Observed) -> int | None:
-    """The last complete checkpoint that anybody told us of."""
-    if said is not None:
-        return said
-    return observed.progress.checkpoint_step if observed.progress else None
 
 
 def _is_final(job: FineTuneJob, last: AttemptRecord) -> bool:

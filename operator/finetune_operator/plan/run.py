@@ -12,7 +12,7 @@ from finetune_operator.observe import Frozen
 from finetune_operator.plan.source import source_of
 from finetune_operator.settings import Settings
 from finetune_operator.spec import DATASET_SCHEMES, MODEL_SCHEMES, FineTuneJob, Location, claims, parse_location
-from finetune_operator.spec.types import Claim
+from finetune_operator.spec.pods import Claim
 from finetune_trainer import config
 from finetune_trainer.deepspeed import resolve
 from finetune_trainer.records import CONFIG_DIR, CONTRACT_VERSION, DEEPSPEED_FILE, Preparation, RunSpec
