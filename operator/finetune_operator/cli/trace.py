@@ -12,7 +12,7 @@ from typing import Any
 
 from finetune_operator import checks, observe, plan, spec
 from finetune_operator.observe import Observed, ObservedAttempt, ObservedPod, RawChildren
-from finetune_operator.plan import Case, Plan
+from finetune_operator.plan import Plan
 from finetune_operator.settings import Settings
 from finetune_operator.spec import AttemptRecord, FineTuneJob
 
@@ -110,11 +110,9 @@ def _pod(pod: ObservedPod) -> str:
 
 def _judged(job: FineTuneJob, observed: Observed, now: datetime) -> Iterator[Line]:
     """Every policy that is asked about the live attempt, up to the one that speaks."""
-    ended = {record.number for record in job.recorded.attempts}
-    live = next((one for one in reversed(observed.attempts) if one.number not in ended), None)
-    if live is None:
+    case = plan.running(job, observed, now)
+    if case is None:
         return
-    case = Case(job=job, attempt=live, frozen=observed.frozen, now=now)
     head = "judged"
     for policy in plan.asked(case):
         verdict = policy(case)
@@ -123,7 +121,7 @@ def _judged(job: FineTuneJob, observed: Observed, now: datetime) -> Iterator[Lin
             return
         yield head, f"{policy.__name__} is silent; it speaks of this: {(policy.__doc__ or '').partition(chr(10))[0]}"
         head = ""
-    yield "", f"nobody speaks: attempt {live.number} goes on"
+    yield "", f"nobody speaks: attempt {case.attempt.number} goes on"
 
 
 def _decided(planned: Plan) -> Iterator[Line]:

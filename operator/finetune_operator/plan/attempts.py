@@ -75,13 +75,22 @@ class Plan:
 
 def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """Decide what this pass does."""
-    ended = {record.number for record in job.recorded.attempts}
-    live = next((attempt for attempt in reversed(observed.attempts) if attempt.number not in ended), None)
-    if live is not None:
-        job, live = queue.own(job, live)
+    case = running(job, observed, now)
+    live = case.attempt if case is not None else None
+    job = case.job if case is not None else job
     planned = _stage(job, live, observed, settings, now)
     waits = planned.state == State.QUEUED
     return replace(planned, in_queue=queue.record(job, live, waits=waits, now=now))
+
+
+def running(job: FineTuneJob, observed: Observed, now: datetime) -> Case | None:
+    """The newest attempt without a record, as the policies of `judge` look at it."""
+    ended = {record.number for record in job.recorded.attempts}
+    live = next((attempt for attempt in reversed(observed.attempts) if attempt.number not in ended), None)
+    if live is None:
+        return None
+    job, live = queue.own(job, live)
+    return Case(job=job, attempt=live, frozen=observed.frozen, now=now)
 
 
 def _stage(
