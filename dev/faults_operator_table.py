@@ -8,16 +8,12 @@ As `dev.faults_table`: a JSON file for each fault and seed, taken into docs/faul
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from dev.environment import ROOT
-from dev.faults_table import VARIABLE, merged, short, span
+from dev.faults_table import remake, short, span
 
 PAGE = ROOT / "docs" / "faults-operator.md"
 KEPT = ROOT / "docs" / "faults-operator.json"
@@ -64,19 +60,8 @@ def _row(results: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """Run the tests unless told not to, and write the page."""
-    folder = Path(os.environ.get(VARIABLE) or ROOT / "runs" / "faults-operator")
-    code = 0
-    if "--write" not in sys.argv:
-        argv = [sys.executable, "-m", "pytest", "-m", "cluster", "tests/cluster/test_faults_operator.py"]
-        code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
-    new = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
-    old = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else []
-    results = merged(old, new)
-    KEPT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(results), encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)}: {len(results)} results, {len(new)} of them new")
-    return code
+    """`remake` for the faults around the operator."""
+    return remake(PAGE, page, ROOT / "runs" / "faults-operator", ["tests/cluster/test_faults_operator.py"])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,25 +84,42 @@ def span(values: Sequence[float]) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def short(message: str) -> str:
-    """A message as a table's cell."""
+def short(message: str, longest: int = LONGEST) -> str:
+    """A message as a table's cell, of so many characters at most."""
     text = " ".join(message.split()).replace("|", "/")
-    return text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()} ..."
+    return text if len(text) <= longest else f"{text[:longest].rstrip()} ..."
+
+
+def remake(made: Path, render: Callable[[Sequence[dict[str, Any]]], str], results: Path, tests: Sequence[str]) -> int:
+    """Run tests unless told not to, and write their page and, beside it, the results that it is made of.
+
+    Args:
+        made: The page; what is kept lies beside it, as JSON.
+        render: Of results to the page's text.
+        results: Folder of a JSON file for each fault and seed, where the environment names no other.
+        tests: Arguments of pytest.
+
+    Returns:
+        pytest's exit status.
+    """
+    folder = Path(os.environ.get(VARIABLE) or results)
+    code = 0
+    if "--write" not in sys.argv:
+        argv = [sys.executable, "-m", "pytest", "-m", "cluster", *tests]
+        code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
+    kept = made.with_suffix(".json")
+    old = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    new = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
+    found = merged(old, new)
+    kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    made.write_text(render(found), encoding="utf-8")
+    print(f"{made.relative_to(ROOT)}: {len(found)} results, {len(new)} of them new")
+    return code
 
 
 def main() -> int:
-    """Run the tests unless told not to, and write the page."""
-    folder = Path(os.environ.get(VARIABLE) or ROOT / "runs" / "faults")
-    code = 0
-    if "--write" not in sys.argv:
-        argv = [sys.executable, "-m", "pytest", "-m", "cluster", "-k", TESTS, "tests/cluster"]
-        code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
-    new = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
-    results = merged(json.loads(KEPT.read_text(encoding="utf-8")), new)
-    KEPT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(results), encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)}: {len(results)} results, {len(new)} of them new")
-    return code
+    """`remake` for the faults of a run."""
+    return remake(PAGE, page, ROOT / "runs" / "faults", ["-k", TESTS, "tests/cluster"])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 from dev.environment import ROOT
+from dev.faults_table import short
 
 VARIABLE = "FINETUNE_GITOPS_RESULTS"
 PAGE = ROOT / "docs" / "gitops.md"
@@ -64,7 +65,7 @@ def _tools(results: Results, state: str) -> str:
         said["flux"]["trained"]["status"],
         argo["ready"]["status"],
         argo["trained"]["status"],
-        _short(argo["ready"]["message"]),
+        short(argo["ready"]["message"], LONGEST),
     )
     return _row(cells)
 
@@ -99,11 +100,6 @@ def asked() -> str:
 def _recorded(state: str) -> dict[str, Any]:
     body: dict[str, Any] = yaml.safe_load((STATES / f"{state}.yaml").read_text(encoding="utf-8"))
     return body
-
-
-def _short(message: str) -> str:
-    text = " ".join(message.split()).replace("|", "/")
-    return text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()} ..."
 
 
 def _row(cells: tuple[str, ...]) -> str:
