@@ -19,12 +19,14 @@ TRAINING = {**jobs.TRAINING, "model_name_or_path": "/models/tiny", "dataset": "i
 """The model and the data are in the image: nothing is prepared, and no claim is asked for."""
 
 
-def finetunejob(name: str, *, nodes: int = 1) -> Raw:
-    """A job of nodes with eight GPUs each."""
+def finetunejob(name: str, *, nodes: int = 1, claim: str | None = None) -> Raw:
+    """A job; several nodes share the claim for what they write, and have no GPUs: their data need no preparation."""
     manifest = jobs.tiny(name, training=TRAINING)
     for key in ("model", "datasets", "storage", "podTemplate"):
         del manifest["spec"][key]
-    manifest["spec"]["resources"] = {"nodes": nodes, "gpusPerNode": 8, "memory": "3Gi"}
+    manifest["spec"]["resources"] = {"nodes": nodes, "gpusPerNode": 8 if nodes == 1 else 0, "memory": "3Gi"}
+    if claim is not None:
+        manifest["spec"]["storage"] = {"output": {"claimName": claim}}
     manifest["spec"]["scheduling"] = dict(kwok.PLACE)
     return manifest
 

@@ -46,7 +46,8 @@ def measure(real: Cluster, operator: OperatorProcess, nodes: int) -> Wide:
         scale_watch.watched(place, scale_watch.PYTORCHJOBS.format(NAMESPACE), scale_watch.pytorchjob) as started,
         scale_watch.watched(place, scale_watch.PODS.format(NAMESPACE), scale_watch.pod) as pods,
     ):
-        real.apply(scale_objects.finetunejob("wide", nodes=nodes), NAMESPACE)
+        claim = real.share(NAMESPACE).claim
+        real.apply(scale_objects.finetunejob("wide", nodes=nodes, claim=claim), NAMESPACE)
         real.wait("all to run", lambda: told.count("Running") or None, 300, step=0.02)
         time.sleep(QUIET_SECONDS)
     begin = told.times("created")["wide"]
