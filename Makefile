@@ -5,7 +5,7 @@ PYTEST := $(RUN) -m pytest
 CHART := helm/finetune-operator
 PARALLEL := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
 
-.PHONY: quickstart test test-fast test-full check format golden crds constraints bench-jobs bench-preprocess bench-train bench-estimate parity faults keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
+.PHONY: quickstart test test-fast test-full check format golden crds constraints gitops bench-jobs bench-preprocess bench-train bench-estimate parity faults faults-operator rights refusals keys examples whole-datasets golden-peer chat-templates measures images cluster-up cluster-down cluster-status environment clean
 
 quickstart: environment     ## train SmolLM2 on this machine and ask it who it is, before and after
 	$(RUN) dev/quickstart.py
@@ -64,6 +64,18 @@ parity: environment         ## losses of every method beside LLaMA-Factory's, st
 
 faults: environment         ## docs/faults.md: what breaks on purpose, under five seeds, and what became of it; hours
 	$(RUN) -m dev.faults_table
+
+refusals: environment       ## docs/refusals.md: what kubectl apply says of 18 mistakes, by a real API server
+	$(RUN) -m dev.refusals_table
+
+rights: environment         ## docs/security.md: what `kubectl auth can-i` says of the operator's account in each mode
+	$(RUN) -m dev.rights_table
+
+faults-operator: environment ## docs/faults-operator.md: what breaks around the operator, by a proxy and by kills; 25 minutes
+	$(RUN) -m dev.faults_operator_table
+
+gitops: environment         ## docs/gitops.md: what kstatus, Flux, Argo CD and kubectl wait say of a job in every state
+	$(RUN) -m dev.gitops_table
 
 keys: environment           ## docs/keys.md: every key, its effect, and the test that shows it
 	$(RUN) -m dev.keys_table --write

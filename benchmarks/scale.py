@@ -7,14 +7,14 @@
 A real API server, the real training operator, and nodes and pods by kwok, on this machine; every part gets a cluster
 of its own. Beside ours in the burst: a bare kopf handler with three calls a job, and the training operator alone with
 the same PyTorchJobs. Times are those at which a watch of this process saw a change; requests are those that our
-operator counts on /metrics, where kopf's own are left out, and those that the API server counts for all clients.
+operator counts on /metrics (kopf's watches left out), and those that the API server counts for all clients.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -122,29 +122,39 @@ def burst_table(*bursts: Burst) -> Table:
 
 def idle_table(idle: Idle) -> Table:
     """Jobs that have ended."""
-    table = Table("what", "ours", title=f"{idle.jobs} jobs that have ended")
-    table.add_row("written by the benchmark in, s", f"{idle.writing:.0f}")
-    table.add_row("operator started: healthy after, s", f"{idle.healthy:.1f}")
-    table.add_row("  an edited job answered after, s", f"{idle.answered:.1f}")
-    table.add_row("  a new job has its PyTorchJob after, s", f"{idle.started:.1f}")
-    table.add_row("  every job looked at after, s", f"{idle.settled:.0f}")
-    table.add_row("memory at most until then, MiB", f"{idle.peak:.0f}")
-    table.add_row("memory idle, MiB", f"{idle.rss:.0f}")
-    table.add_row("CPU idle, share of a core", f"{idle.cpu:.3f}")
-    table.add_row("requests a minute idle", f"{idle.calls:.1f}")
-    return table
+    rows = {
+        "written by the benchmark in, s": f"{idle.writing:.0f}",
+        "operator started: healthy after, s": f"{idle.healthy:.1f}",
+        "  an edited job answered after, s": f"{idle.answered:.1f}",
+        "  a new job has its PyTorchJob after, s": f"{idle.started:.1f}",
+        "  every job looked at after, s": f"{idle.settled:.0f}",
+        "memory at most until then, MiB": f"{idle.peak:.0f}",
+        "memory idle, MiB": f"{idle.rss:.0f}",
+        "CPU idle, share of a core": f"{idle.cpu:.3f}",
+        "requests a minute idle": f"{idle.calls:.1f}",
+    }
+    return _ours(f"{idle.jobs} jobs that have ended", rows)
 
 
 def wide_table(wide: Wide) -> Table:
     """One job of many nodes."""
-    table = Table("what", "ours", title=f"one job of {wide.nodes} nodes; seconds from its creation")
-    table.add_row("PyTorchJob", f"{wide.started:.2f}")
-    table.add_row("training operator made its last pod", f"{wide.pods:.2f}")
-    table.add_row("training operator says Running", f"{wide.running_there:.2f}")
-    table.add_row("our status says Running", f"{wide.running:.2f}")
-    table.add_row("status writes", str(wide.writes))
-    table.add_row("operator's requests", str(sum(wide.asked.values())))
-    table.add_row("operator's memory, MiB", f"{wide.rss:.0f}")
+    rows = {
+        "PyTorchJob": f"{wide.started:.2f}",
+        "training operator made its last pod": f"{wide.pods:.2f}",
+        "training operator says Running": f"{wide.running_there:.2f}",
+        "our status says Running": f"{wide.running:.2f}",
+        "status writes": str(wide.writes),
+        "operator's requests": str(sum(wide.asked.values())),
+        "operator's memory, MiB": f"{wide.rss:.0f}",
+    }
+    return _ours(f"one job of {wide.nodes} nodes; seconds from its creation", rows)
+
+
+def _ours(title: str, rows: Mapping[str, str]) -> Table:
+    """A table of figures that have no peer."""
+    table = Table("what", "ours", title=title)
+    for what, figure in rows.items():
+        table.add_row(what, figure)
     return table
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from dev.environment import ROOT
 VARIABLE = "FINETUNE_FAULT_RESULTS"
 PAGE = ROOT / "docs" / "faults.md"
 KEPT = ROOT / "docs" / "faults.json"
-TESTS = "test_faults or hub_that_stops"
+TESTS = "(test_faults and not test_faults_operator) or hub_that_stops"
 LONGEST = 240
 """Characters of a message that are shown."""
 HEAD = """# Faults
@@ -66,41 +66,60 @@ def _row(results: Sequence[dict[str, Any]]) -> str:
         first["fault"],
         ", ".join(f"{one['seed']} (step {one['step']})" if one.get("step") else str(one["seed"]) for one in results),
         reasons,
-        _short(str(first["message"])),
+        short(str(first["message"])),
         ", ".join(filter(None, where)) or "-",
         "yes" if first["counted"] else "no",
-        _span([one["lost"] for one in results if "lost" in one]) or "not retried",
-        _span([one["seconds"] for one in results if "seconds" in one]) or "-",
+        span([one["lost"] for one in results if "lost" in one]) or "not retried",
+        span([one["seconds"] for one in results if "seconds" in one]) or "-",
         f"{max(differ):.0e}" if differ else "-",
     )
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def _span(values: Sequence[float]) -> str:
+def span(values: Sequence[float]) -> str:
+    """The smallest and the largest; "" of none."""
     if not values:
         return ""
     low, high = min(values), max(values)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _short(message: str) -> str:
+def short(message: str, longest: int = LONGEST) -> str:
+    """A message as a table's cell, of so many characters at most."""
     text = " ".join(message.split()).replace("|", "/")
-    return text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()} ..."
+    return text if len(text) <= longest else f"{text[:longest].rstrip()} ..."
+
+
+def remake(made: Path, render: Callable[[Sequence[dict[str, Any]]], str], results: Path, tests: Sequence[str]) -> int:
+    """Run tests unless told not to, and write their page and, beside it, the results that it is made of.
+
+    Args:
+        made: The page; what is kept lies beside it, as JSON.
+        render: Of results to the page's text.
+        results: Folder of a JSON file for each fault and seed, where the environment names no other.
+        tests: Arguments of pytest.
+
+    Returns:
+        pytest's exit status.
+    """
+    folder = Path(os.environ.get(VARIABLE) or results)
+    code = 0
+    if "--write" not in sys.argv:
+        argv = [sys.executable, "-m", "pytest", "-m", "cluster", *tests]
+        code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
+    kept = made.with_suffix(".json")
+    old = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    new = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
+    found = merged(old, new)
+    kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    made.write_text(render(found), encoding="utf-8")
+    print(f"{made.relative_to(ROOT)}: {len(found)} results, {len(new)} of them new")
+    return code
 
 
 def main() -> int:
-    """Run the tests unless told not to, and write the page."""
-    folder = Path(os.environ.get(VARIABLE) or ROOT / "runs" / "faults")
-    code = 0
-    if "--write" not in sys.argv:
-        argv = [sys.executable, "-m", "pytest", "-m", "cluster", "-k", TESTS, "tests/cluster"]
-        code = subprocess.run(argv, cwd=ROOT, env={**os.environ, VARIABLE: str(folder)}, check=False).returncode
-    new = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
-    results = merged(json.loads(KEPT.read_text(encoding="utf-8")), new)
-    KEPT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(results), encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)}: {len(results)} results, {len(new)} of them new")
-    return code
+    """`remake` for the faults of a run."""
+    return remake(PAGE, page, ROOT / "runs" / "faults", ["-k", TESTS, "tests/cluster"])
 
 
 if __name__ == "__main__":

@@ -39,15 +39,17 @@ ROOMS = {
     "operator.metrics": "aiohttp prometheus_client operator.names",
     "operator.intake": "aiohttp operator.cluster operator.names operator.observe trainer.records",
     "operator.admission": "operator.checks operator.observe operator.settings operator.spec",
-    "operator.handlers": "kopf operator.admission operator.names operator.settings",
-    "operator.program": "aiohttp operator.cluster operator.intake operator.metrics operator.names operator.reconcile"
-    " operator.settings operator.workqueue",
+    "operator.watches": "aiohttp",
+    "operator.handlers": "aiohttp kopf operator.admission operator.names operator.settings operator.watches",
+    "operator.certificate": "",
+    "operator.program": "aiohttp operator.certificate operator.cluster operator.intake operator.metrics operator.names"
+    " operator.reconcile operator.settings operator.watches operator.workqueue",
     "operator.__main__": "operator.cluster operator.handlers operator.program operator.settings",
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",
-    "operator.cli": "rich yaml operator.checks operator.local operator.names operator.network_profiles"
-    " operator.observe operator.plan operator.render operator.settings operator.spec trainer.config"
-    " trainer.deepspeed trainer.records trainer.sizing",
+    "operator.cli": "rich yaml operator.checks operator.cluster operator.local operator.names"
+    " operator.network_profiles operator.observe operator.plan operator.render operator.settings operator.spec"
+    " trainer.config trainer.deepspeed trainer.records trainer.sizing",
     "trainer.records": "",
     "trainer.differences": "",
     "trainer.config": "omegaconf pydantic yaml trainer.differences",

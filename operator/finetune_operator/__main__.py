@@ -23,11 +23,12 @@ def main() -> int:
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # one line for every event, else
     try:
         settings = Settings.from_environment()
+        program = Program(settings)
     except ValueError as error:
         print(f"finetune-operator: {error}", file=sys.stderr)
         return 2
     try:
-        asyncio.run(handlers.operate(settings, Program(settings)))
+        asyncio.run(handlers.operate(settings, program))
     except Exception as error:
         unreachable = next((cause for cause in _causes(error) if isinstance(cause, ClusterError)), None)
         if unreachable is None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
+import aiohttp
 import kopf
 from kopf._cogs.structs import bodies, dicts  # private, as the next: what kopf remembers can't be said otherwise
 from kopf._core.reactor import inventory
@@ -17,6 +18,7 @@ from kopf._core.reactor import inventory
 from finetune_operator import admission, names
 from finetune_operator.names import Key
 from finetune_operator.settings import Settings
+from finetune_operator.watches import Watches
 
 SETTLE_SECONDS = 0.5
 """Children change in bursts (a pass applies three and writes a status, pods start together): one pass for a burst."""
@@ -32,8 +34,16 @@ CHILDREN = {
 }
 
 
+WATCH_SECONDS = 300
+"""The API server ends a watch then, and kopf begins it anew."""
+
+
 class Program(Protocol):
     """What the events are for."""
+
+    @property
+    def watches(self) -> Watches:
+        """Told of every watch that is begun."""
 
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Entered before the first watch, left after the last."""
@@ -55,7 +65,7 @@ class Program(Protocol):
 
 
 async def operate(settings: Settings, program: Program) -> None:
-    """Watch until SIGTERM or SIGINT."""
+    """Watch until SIGTERM or SIGINT, or until a watch ends that nothing but a new process can begin again."""
     await kopf.operator(
         registry=registry(program, settings),
         settings=kopf_settings(settings),
@@ -105,14 +115,41 @@ def registry(program: Program, settings: Settings) -> kopf.OperatorRegistry:
         kopf.on.event(*resource, labels={names.LABEL_JOB: kopf.PRESENT}, registry=handlers, id="child")(
             _child_changed(kind, program)
         )
-    kopf.on.login(registry=handlers)(kopf.login_with_service_account)
-    kopf.on.login(registry=handlers)(kopf.login_with_kubeconfig)
+    kopf.on.login(registry=handlers)(_login(program.watches))
     return handlers
 
 
 def _has_ended(job: kopf.Body) -> bool:
     """Its status speaks of this generation, and says when it was over."""
     return _is_current(job) and "completionTime" in job.status
+
+
+def _login(watches: Watches) -> Callable[..., Awaitable[kopf.AiohttpSession | None]]:
+    """The service account inside a pod, else the kubeconfig; read again when the token is not taken any more."""
+
+    async def login(**about: Any) -> kopf.AiohttpSession | None:  # noqa: ANN401 - kopf's own
+        found = kopf.login_with_service_account(**about) or kopf.login_with_kubeconfig(**about)
+        return _session(found, watches) if found is not None else None
+
+    return login
+
+
+def _session(found: kopf.ConnectionInfo, watches: Watches) -> kopf.AiohttpSession:
+    """As kopf would make it, with our middleware."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+        headers=found.as_http_headers(),
+        proxy=found.proxy_url,
+        trust_env=found.trust_env,
+        middlewares=(watches,),
+    )
+    return kopf.AiohttpSession(
+        aiohttp_session=session,
+        server=found.server,
+        priority=found.priority,
+        default_namespace=found.default_namespace,
+        expiration=found.expiration,
+    )
 
 
 class _NoEssence(kopf.DiffBaseStorage):
@@ -175,8 +212,10 @@ def _is_current(job: kopf.Body) -> bool:
 def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
     """Watches that notice a silent stall and carry only our children; no Events for log lines."""
     settings = kopf.OperatorSettings()
-    settings.watching.server_timeout = 300
-    settings.watching.client_timeout = 310
+    settings.networking.error_backoffs = (1, 2, 4, 8, 10, 10, 10, 10)  # a server that is back is found within 10 s
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.client_timeout = WATCH_SECONDS + 10
+    settings.watching.inactivity_timeout = 70  # there is a bookmark each minute: a watch without one is dead
     settings.watching.connect_timeout = 30
     settings.watching.chunk_size = CHUNK
     settings.queueing.idle_timeout = WORKER_SECONDS
@@ -189,5 +228,5 @@ def kopf_settings(ours: Settings) -> kopf.OperatorSettings:
             port=ours.admission_port, certfile=f"{folder}/tls.crt", pkeyfile=f"{folder}/tls.key"
         )
     settings.posting.enabled = False
-    settings.process.ultimate_exiting_timeout = 30
+    settings.process.ultimate_exiting_timeout = 30  # kopf may hang in its end: without watches we must not live on
     return settings

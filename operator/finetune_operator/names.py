@@ -45,6 +45,9 @@ LABEL_UID = f"{GROUP}/job-uid"
 """On every child, and on the pods: an earlier job of the same name may still have children in the cluster."""
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+LABEL_QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
+LABEL_QUEUED_UID = "kueue.x-k8s.io/job-uid"
+"""On a Workload, by Kueue: the uid of the PyTorchJob that it queues."""
 TRAINING_JOB_LABEL = "training.kubeflow.org/job-name"
 TRAINING_TYPE_LABEL = "training.kubeflow.org/replica-type"
 TRAINING_INDEX_LABEL = "training.kubeflow.org/replica-index"
@@ -52,13 +55,25 @@ TRAINING_INDEX_LABEL = "training.kubeflow.org/replica-index"
 PYTORCHJOB_GROUP = "kubeflow.org"
 PYTORCHJOB_API_VERSION = "kubeflow.org/v1"
 PYTORCHJOB_PLURAL = "pytorchjobs"
+WORKLOAD_API_VERSION = "kueue.x-k8s.io/v1beta2"
+PENDING_API_VERSION = "visibility.kueue.x-k8s.io/v1beta2"
+"""Kueue's own API server, which knows the places in a queue."""
 CONTAINER = "pytorch"
 """The training operator's webhook wants a container of this name."""
 MASTER_PORT = 23456
-TOKEN_AUDIENCE = "finetune.dev/intake"  # noqa: S105 - the audience of a token, not one
 
 DOES_NOT_FIT = "DoesNotFit"
 """Why a job fails that was prepared well: it takes more memory than its GPUs have."""
+
+KUEUE_UNREADABLE = "KueueUnreadable"
+"""Why a job with a queue waits: Kueue is not installed, or we may not read its Workloads."""
+NO_WORKLOAD = "NoWorkload"
+"""The same: Kueue is there and takes no notice of the PyTorchJob."""
+QUEUE_MISSING = "QueueMissing"
+"""The same: nobody has made the LocalQueue, or its ClusterQueue."""
+QUEUED = "Queued"
+QUEUE_SUSPENDS = "SuspendedByQueue"
+"""A job that was admitted and then evicted."""
 
 # Conditions: the first three as kstatus reads them, the others for people.
 READY = "Ready"
@@ -84,6 +99,23 @@ class Key(NamedTuple):
     def __str__(self) -> str:
         """`namespace/name`, as kubectl writes it."""
         return f"{self.namespace}/{self.name}"
+
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_NAME = 253
+
+
+def is_name(text: str) -> bool:
+    """Whether an object of the API server may have this name (a DNS-1123 subdomain).
+
+    What is none, e.g. `../../other/x`, would lead to another place when a path is made of it.
+    """
+    return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def audience(key: Key) -> str:
+    """Whom a pod's token is for: the intake, about this job alone."""
+    return f"{GROUP}/intake/{key}"
 
 
 _LONGEST_SUFFIX = len("-999-worker-9999")

@@ -7,37 +7,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from finetune_operator import intake, metrics
+from finetune_operator.certificate import Certificate
 from finetune_operator.cluster import ClusterError
 from finetune_operator.cluster.client import KubernetesCluster, connect
 from finetune_operator.names import Key
 from finetune_operator.reconcile import reconcile
 from finetune_operator.settings import Settings
+from finetune_operator.watches import Watches
 from finetune_operator.workqueue import Lane, Pass, Resync, WorkQueue
 
 logger = logging.getLogger(__name__)
 LIST_AGAIN_SECONDS = 5.0
 SHUTDOWN_SECONDS = 2.0
 """For requests that are being answered when the program ends."""
+DEAD_WATCH_SECONDS = 660.0
+"""Twice what the longest watch lasts."""
 
 
 class Program:
     """Everything but kopf: the queue with its resync, and two servers, around one cluster."""
 
     def __init__(self, settings: Settings) -> None:
+        """Put together what needs no loop yet.
+
+        Raises:
+            ValueError: settings.intake_tls_folder holds no certificate.
+        """
+        folder = settings.intake_tls_folder
         self._settings = settings
+        self._certificate = Certificate(Path(folder)) if folder is not None else None
         self._metrics = metrics.Metrics()
         self._progress = intake.ProgressStore()
         self._queue = WorkQueue(concurrency=settings.concurrency, finished=self._metrics.passed)
         self._metrics.watch_queue(self._queue.__len__)
+        self.watches = Watches(DEAD_WATCH_SECONDS)
         self._inside: _Inside
 
     def changed(self, key: Key, seconds: float | None) -> None:
@@ -77,8 +90,13 @@ class Program:
             resync = Resync(cluster.jobs, self._look_again, seconds=settings.resync_seconds)
             self._inside = _Inside(cluster=cluster, resync=resync)
             posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
-            health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync))
-            async with _served(posts, settings.intake_bind), _served(health, settings.health_bind):
+            health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync, self.watches))
+            tls = self._certificate.context if self._certificate else None
+            async with (
+                _renewed(self._certificate),
+                _served(posts, settings.intake_bind, tls),
+                _served(health, settings.health_bind),
+            ):
                 self._queue.start(self._pass_on(cluster))
                 resync.start()
                 listing = asyncio.create_task(_list_children(cluster), name="list of all children")
@@ -92,12 +110,19 @@ class Program:
     def _pass_on(self, cluster: KubernetesCluster) -> Pass:
         async def one_pass(key: Key) -> float | None:
             try:
-                return await reconcile(key, cluster, self._settings, self._progress, datetime.now(UTC))
+                return await reconcile(key, cluster, self._known_by(), self._progress, await cluster.now())
             finally:
                 if self._inside.resync.is_resting(key):
                     cluster.doubt(key)  # of one that has ended, nothing is kept in memory
 
         return one_pass
+
+    def _known_by(self) -> Settings:
+        """The settings, with what the pods know the intake by at present."""
+        settings = self._settings
+        if self._certificate is None or settings.intake_ca is not None:
+            return settings
+        return settings.model_copy(update={"intake_ca": self._certificate.authority})
 
     def _look_again(self, key: Key) -> None:
         """A pass that trusts no watch."""
@@ -127,21 +152,36 @@ async def _list_children(cluster: KubernetesCluster) -> None:
             await asyncio.sleep(LIST_AGAIN_SECONDS)
 
 
-def _ailing(queue: WorkQueue, resync: Resync) -> str | None:
+def _ailing(queue: WorkQueue, resync: Resync, watches: Watches) -> str | None:
     """What a restart would mend."""
     if not queue.alive:
         return "the work queue has stopped"
-    return None if resync.alive else "the resync has stopped"
+    if not resync.alive:
+        return "the resync has stopped"
+    return f"the watch of {watches.dead} has ended" if watches.dead else None
 
 
 @asynccontextmanager
-async def _served(application: web.Application, bind: str) -> AsyncIterator[None]:
+async def _renewed(certificate: Certificate | None) -> AsyncIterator[None]:
+    """A certificate, where there is one, is read again when it changes."""
+    keeping = asyncio.create_task(certificate.keep()) if certificate is not None else None
+    try:
+        yield
+    finally:
+        if keeping is not None:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+
+
+@asynccontextmanager
+async def _served(application: web.Application, bind: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
     """A server at `host:port`."""
     host, _, port = bind.rpartition(":")
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host or None, int(port)).start()
+        await web.TCPSite(runner, host or None, int(port), ssl_context=tls).start()
         yield
     finally:
         await runner.cleanup()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from finetune_operator import checks, observe, plan, render, spec, status
 from finetune_operator.cluster import Cluster, ClusterRefused, WebhookUnavailable
 from finetune_operator.names import Key
-from finetune_operator.observe import Posted
+from finetune_operator.observe import Observed, Posted
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
 
@@ -21,6 +21,8 @@ CHECK_AGAIN_SECONDS = 15.0
 """A claim that was missing may be applied a moment later by the same GitOps sync."""
 FOLLOW_UP_SECONDS = 5.0
 """After something was started, ended or deleted: somebody else's answer brings the next pass sooner."""
+PODS_REFUSED = "FailedCreatePod"
+"""The training operator's word."""
 
 
 class Posts(Protocol):
@@ -53,13 +55,11 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
     except spec.SpecInvalid as error:
         await _report(key, cluster, body, status.rejected(body, error.violations, now))
         return None
-    children = await cluster.children(key, spec.claims(job.spec))
-    decided = _decide(job, children, posts.get(key), settings, now)
-    if not children.live and decided.acts:
-        children = await cluster.children(key, spec.claims(job.spec), live=True)
-        decided = _decide(job, children, posts.get(key), settings, now)
+    decided = await _decide(job, cluster, posts.get(key), settings, now)
+    if decided.acts and not decided.live:
+        decided = await _decide(job, cluster, posts.get(key), settings, now, live=True)
     observed, planned = decided.observed, decided.planned
-    if planned is None:
+    if decided.violations:
         await _report(key, cluster, body, status.rejected(body, decided.violations, now, reason="Refused"))
         return CHECK_AGAIN_SECONDS
     told = status.of(job, planned, observed, now)
@@ -72,7 +72,7 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
     try:
         await _carry_out(key, cluster, manifests, planned.obsolete)
     except (ClusterRefused, WebhookUnavailable) as error:
-        await _report(key, cluster, body, status.refused(told, error.reason, str(error), job.generation, now))
+        await _report(key, cluster, body, status.refused(body, told, error.reason, str(error), now))
         raise
     if status.only_progress(body.get("status"), told) and (wait := posts.wait(key, settings.progress_seconds, now)):
         return wait if planned.requeue_after is None else min(wait, planned.requeue_after)
@@ -87,28 +87,34 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
 class _Decided:
     """What one look at the children led to."""
 
-    observed: observe.Observed
-    violations: tuple[Violation, ...] = ()
-    planned: plan.Plan | None = None
-    """None where there are violations."""
+    observed: Observed
+    planned: plan.Plan
+    violations: tuple[Violation, ...]
+    live: bool
+    """The look was at what is so now, not at what the watches showed last."""
 
     @property
     def acts(self) -> bool:
         """It starts, ends or deletes something, so what it is decided on has to be so now."""
         planned = self.planned
-        return planned is not None and bool(
-            planned.run or planned.prepare or planned.export or planned.record or planned.obsolete
-        )
+        return bool(planned.run or planned.prepare or planned.export or planned.record or planned.obsolete)
 
 
-def _decide(
-    job: FineTuneJob, children: observe.RawChildren, posted: Posted | None, settings: Settings, now: datetime
+async def _decide(  # noqa: PLR0913 - all that a decision is made of
+    job: FineTuneJob,
+    cluster: Cluster,
+    posted: Posted | None,
+    settings: Settings,
+    now: datetime,
+    *,
+    live: bool = False,
 ) -> _Decided:
-    observed = observe.of(children, uid=job.uid, posted=posted)
-    violations = _at_the_door(job, observed, settings)
-    if violations:
-        return _Decided(observed=observed, violations=violations)
-    return _Decided(observed=observed, planned=plan.make(job, observed, settings, now))
+    key = Key(job.namespace, job.name)
+    children = await cluster.children(key, spec.claims(job.spec), live=live)
+    observed = await _with_refusal(key, cluster, observe.of(children, uid=job.uid, posted=posted))
+    planned = plan.make(job, observed, settings, now)
+    violations = _at_the_door(job, observed, settings, planned)
+    return _Decided(observed=observed, planned=planned, violations=violations, live=children.live)
 
 
 def _next(
@@ -118,7 +124,6 @@ def _next(
 
     At once, if the same children lead further now that this status is written.
     """
-    assert decided.planned is not None
     requeue_after = decided.planned.requeue_after
     if decided.acts:
         return FOLLOW_UP_SECONDS if requeue_after is None else min(requeue_after, FOLLOW_UP_SECONDS)
@@ -126,6 +131,15 @@ def _next(
     planned = plan.make(again, decided.observed, settings, now)
     is_steady = status.of(again, planned, decided.observed, now) == told and planned == decided.planned
     return requeue_after if is_steady else 0.0
+
+
+async def _with_refusal(key: Key, cluster: Cluster, observed: Observed) -> Observed:
+    """Where pods are missing: why. A quota's refusal stands nowhere but in an Event of the PyTorchJob."""
+    newest = observed.attempts[-1] if observed.attempts else None
+    if newest is None or not newest.lacks_pods:
+        return observed
+    refusal = await cluster.warning(key.namespace, newest.uid, PODS_REFUSED)
+    return replace(observed, attempts=(*observed.attempts[:-1], replace(newest, refusal=refusal)))
 
 
 def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:
@@ -137,9 +151,15 @@ def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:
     return render.children(planned.run) if planned.run is not None else ()
 
 
-def _at_the_door(job: FineTuneJob, observed: observe.Observed, settings: Settings) -> tuple[Violation, ...]:
-    """Checks that need the cluster or the settings; a job that has started is not sent away any more."""
-    return () if observed.frozen is not None else checks.check(job, observed, settings)
+def _at_the_door(
+    job: FineTuneJob, observed: Observed, settings: Settings, planned: plan.Plan
+) -> tuple[Violation, ...]:
+    """Checks that need the cluster or the settings. A job that has started is not sent away any more, and yet no edit
+    brings into its next pods what the door refuses."""
+    if observed.frozen is None:
+        return checks.check(job, observed, settings)
+    starts = any(one is not None for one in (planned.run, planned.export))
+    return checks.check(job, observed, settings, checks.EDITED) if starts else ()
 
 
 async def _carry_out(
@@ -153,6 +173,9 @@ async def _carry_out(
 
 
 async def _report(key: Key, cluster: Cluster, body: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """One status write per pass, and only if it differs."""
+    """One status write per pass, only if it differs, and only over what this pass has read.
+
+    Another operator, or the last call of one that was killed, may have written a record meanwhile: it must stay.
+    """
     if body.get("status") != wanted:
-        await cluster.write_status(key, wanted)
+        await cluster.write_status(key, wanted, body["metadata"].get("resourceVersion"))

@@ -33,10 +33,18 @@ class Settings(BaseModel):
     """podTemplate may bring hostPath volumes."""
     allow_privileged: bool = False
     """podTemplate and network profiles may bring privilege, host namespaces, capabilities, other service accounts."""
+    gang_scheduler: str | None = None
+    """What the training operator's flag --gang-scheduler-name says, e.g. volcano; None: it has none, and jobs that ask
+    for a gang are refused."""
     network_profiles: dict[str, NetworkProfile] = Field(default_factory=built_in)
     """The built-in ones, and over them what the owner says."""
     intake_url: str | None = None
-    """How pods reach the intake, e.g. http://finetune-operator.finetune-system:8090; None: no progress posts."""
+    """How pods reach the intake, e.g. https://finetune-operator.finetune-system.svc:8090; None: no progress posts."""
+    intake_tls_folder: str | None = None
+    """Folder with tls.crt and tls.key for the intake, and ca.crt, which the pods are given; None: it speaks HTTP."""
+    intake_ca: str | None = None
+    """Certificates (PEM) by which pods know the intake, where somebody else ends TLS for it, e.g. an Ingress; None:
+    ca.crt of the folder above, or the authorities in the trainer's image."""
     intake_bind: str = "0.0.0.0:8090"
     health_bind: str = "0.0.0.0:8091"
     admission_folder: str | None = None

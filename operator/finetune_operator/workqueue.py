@@ -139,6 +139,7 @@ class WorkQueue:
         """Cancel timers and workers; a pass that runs ends at its next await, and the next start repeats it."""
         for timer in self._timers.values():
             timer.cancel()
+        self._timers.clear()
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -201,10 +202,14 @@ class WorkQueue:
         return result == "ok" or or_again
 
     def _backoff(self, key: Key, retry_after: float | None) -> float:
-        """Doubles with each failure in a row; what the API server asks for comes first."""
+        """Doubles with each failure in a row, and is no shorter than the API server asks for.
+
+        A server that is overloaded asks for a second, every time: obeying it alone would be a hot loop.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        return retry_after if retry_after is not None else min(FIRST_BACKOFF * 2**failures, LONGEST_BACKOFF)
+        doubled: float = FIRST_BACKOFF * 2**failures
+        return max(retry_after or 0.0, min(doubled, LONGEST_BACKOFF))
 
 
 class Resync:

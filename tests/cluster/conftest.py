@@ -134,6 +134,12 @@ def _operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
+def no_operator(_operator: OperatorProcess) -> None:
+    """None of ours runs: the test itself, or an operator with other rights, writes what an operator would."""
+    _operator.stop()
+
+
+@pytest.fixture
 def operator(_operator: OperatorProcess) -> OperatorProcess:
     """Our operator, running with the tests' usual settings, whatever the test before did to it."""
     try:

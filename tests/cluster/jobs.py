@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +152,19 @@ def submit(cluster: Cluster, namespace: str, wanted: dict[str, Any]) -> Job:
     """`kubectl apply`."""
     cluster.apply(wanted, namespace)
     return Job(cluster=cluster, namespace=namespace, name=wanted["metadata"]["name"])
+
+
+def explained(job: Job) -> str:
+    """What `finetune explain` prints of a job, for who has the administrator's kubeconfig."""
+    paths = f"{CHECKOUT / 'operator'}:{CHECKOUT / 'trainer_image'}"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "KUBECONFIG": str(job.cluster.kubectl.kubeconfig),
+        "COLUMNS": "240",
+    }
+    argv = [sys.executable, "-m", "finetune_trainer.cli", "explain", job.name, "-n", job.namespace]
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def output(folder: Path, job: Job, training: Mapping[str, Any] = TRAINING) -> Path:

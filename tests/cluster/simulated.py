@@ -55,19 +55,25 @@ def alone(cluster: Cluster, others: Sequence[str]) -> Iterator[None]:
         cluster.kubectl("uncordon", *others)
 
 
-def end_pod(cluster: Cluster, namespace: str, pod: Mapping[str, Any], message: str) -> None:
+def end_pod(cluster: Cluster, namespace: str, pod: Mapping[str, Any], message: str, *, exit_code: int = 0) -> None:
     """What a kubelet would tell of a pod that ran to its end and left this termination message."""
-    [container] = pod["spec"]["containers"]
-    ended = {"exitCode": 0, "reason": "Completed", "message": message, "startedAt": _now(), "finishedAt": _now()}
-    told = {
-        "name": container["name"],
-        "image": container["image"],
-        "imageID": "",
-        "ready": False,
-        "restartCount": 0,
-        "state": {"terminated": ended},
-    }
-    status = json.dumps({"status": {"phase": "Succeeded", "containerStatuses": [told]}})
+    reason = "Error" if exit_code else "Completed"
+    times = {"startedAt": _now(), "finishedAt": _now()}
+    ended = {"exitCode": exit_code, "reason": reason, "message": message, **times}
+    _tell(cluster, namespace, pod, "Failed" if exit_code else "Succeeded", {"terminated": ended})
+
+
+def run_pod(cluster: Cluster, namespace: str, pod: Mapping[str, Any]) -> None:
+    """What a kubelet would tell of a pod that it has started."""
+    _tell(cluster, namespace, pod, "Running", {"running": {"startedAt": _now()}})
+
+
+def _tell(cluster: Cluster, namespace: str, pod: Mapping[str, Any], phase: str, state: Mapping[str, Any]) -> None:
+    told = [
+        {"name": one["name"], "image": one["image"], "imageID": "", "ready": False, "restartCount": 0, "state": state}
+        for one in pod["spec"]["containers"]
+    ]
+    status = json.dumps({"status": {"phase": phase, "containerStatuses": told}})
     name = pod["metadata"]["name"]
     cluster.kubectl("-n", namespace, "patch", "pod", name, "--subresource=status", "--type=merge", "-p", status)
 

@@ -50,10 +50,11 @@ def test_a_suspended_job_keeps_its_checkpoint_and_goes_on_from_it(
     job = jobs.submit(machine_cluster, namespace, jobs.tiny("paused"))
     job.until_step(3)
     job.patch({"runPolicy": {"suspend": True}})
-    job.until_state("Suspended")
-    machine_cluster.wait("the pods to go", lambda: not job.pods() or None)
+    machine_cluster.kubectl(
+        "-n", namespace, "wait", "ftj/paused", "--for=condition=Suspended", f"--timeout={jobs.ENDED}s"
+    )
+    assert job.pods() == {}, "it is True when the nodes are free"
     assert machine_cluster.list("pytorchjobs", namespace) == []
-    assert job.condition("Suspended")["status"] == "True"
     assert job.condition("Ready")["status"] == "True"
     saved = sorted(jobs.output(inputs, job).glob("checkpoint-*/finetune.json"))
     assert saved, "the ranks saved together when they were asked to stop"
@@ -96,6 +97,23 @@ def test_deleting_a_job_in_the_middle_leaves_nothing(machine_cluster: Cluster, n
     assert jobs.output(inputs, job).exists(), "data on claims is never deleted by us"
 
 
+def test_a_job_that_is_pruned_and_created_again_does_not_train_twice(
+    machine_cluster: Cluster, namespace: str, inputs: Path
+) -> None:
+    """Though its manifest says overwrite_output_dir: the record of the first speaks of the very same spec."""
+    wanted = jobs.tiny("again", training={"max_steps": 3, "save_steps": 3})
+    first = jobs.submit(machine_cluster, namespace, wanted)
+    first.until_state("Succeeded")
+    uid, written = first.body()["metadata"]["uid"], _results(jobs.output(inputs, first))
+    machine_cluster.kubectl("-n", namespace, "delete", "ftj", "again", "--timeout=60s")
+
+    second = jobs.submit(machine_cluster, namespace, wanted)
+    [attempt] = second.until_state("Succeeded")["attempts"]
+    assert second.body()["metadata"]["uid"] != uid
+    assert (attempt["number"], attempt["step"]) == (1, 3)
+    assert _results(jobs.output(inputs, second)) == written, "no file of the result is touched"
+
+
 def test_an_operator_that_was_killed_goes_on_where_it_was(
     machine_cluster: Cluster, namespace: str, inputs: Path, operator: OperatorProcess
 ) -> None:
@@ -107,6 +125,9 @@ def test_an_operator_that_was_killed_goes_on_where_it_was(
         lambda: "Succeeded" in machine_cluster.kubectl("-n", namespace, "get", "pytorchjob", "-o", "wide") or None,
         jobs.ENDED,
     )
+    told = jobs.explained(job)
+    assert "succeeded speaks, and decides: Succeeded" in told, "what the operator will find when it is back"
+    assert "status     Running" in told
     operator.start()
     status = job.until_state("Succeeded")
     assert [record["reason"] for record in status["attempts"]] == ["Succeeded"]
@@ -132,6 +153,15 @@ def test_what_cannot_work_is_refused_at_the_door(
     assert (job.condition("Accepted")["status"], job.condition("Stalled")["status"]) == ("False", "True")
     assert job.status["state"] == "Rejected"
     assert machine_cluster.list("pytorchjobs", namespace) == []
+
+
+def test_a_queue_without_kueue_is_told(
+    cluster: Cluster, namespace: str, operator: OperatorProcess, inputs: Path
+) -> None:
+    job = jobs.submit(cluster, namespace, jobs.tiny("queued", scheduling={"queue": "team-a"}))
+    status = job.until("to be told", lambda status: "Kueue is not installed" in status.get("message", ""))
+    assert (status["state"], job.condition("Stalled")["reason"]) == ("Queued", "KueueUnreadable")
+    assert job.pods() == {}
 
 
 def test_host_paths_are_refused_where_the_owner_forbids_them(
@@ -166,12 +196,14 @@ def test_a_foreign_pod_cannot_post_progress(
 ) -> None:
     job = jobs.submit(machine_cluster, namespace, jobs.tiny("quiet"))
     job.until_step(1)
-    token = machine_cluster.kubectl("-n", namespace, "create", "token", "default", "--audience=finetune.dev/intake")
+    token = machine_cluster.kubectl(
+        "-n", namespace, "create", "token", "default", f"--audience=finetune.dev/intake/{namespace}/quiet"
+    )
     url = f"{operator.intake_url}/v1/namespaces/{namespace}/jobs/quiet/progress"
     answer = machine_cluster.kubectl(
         "-n", namespace, "exec", "quiet-1-master-0", "-c", "pytorch", "--", "python", "-c", POST, url, token
     )
-    assert json.loads(answer)["code"] in {401, 403}
+    assert json.loads(answer)["code"] == 401, "of an account, and of no pod"
 
 
 POST = """
@@ -192,3 +224,11 @@ def assert_same(found: dict[int, float], expected: dict[int, float]) -> None:
     """The same losses at every step, to 1e-4."""
     assert found.keys() == expected.keys()
     assert found == pytest.approx(expected, abs=1e-4)
+
+
+def _results(folder: Path) -> dict[str, int]:
+    """What a run has written, and when; without what each attempt says of itself."""
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(folder)): time for path, time in files.items()}
+    assert "model.safetensors" in found
+    return {name: time for name, time in found.items() if not name.startswith(".finetune/outcome-")}

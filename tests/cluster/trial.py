@@ -155,7 +155,7 @@ class Trial:
 
         def strays() -> list[str]:
             text = self.cluster.kubectl("-n", self.namespace, "get", kinds, "-o", "json")
-            return [found for raw in json.loads(text)["items"] if (found := _stray(raw, self.job.name, attempt))]
+            return [found for raw in json.loads(text)["items"] if (found := stray(raw, self.job.name, attempt))]
 
         self.cluster.wait("nothing of older attempts to be left", lambda: not strays() or None)
 
@@ -194,7 +194,7 @@ def _over(status: Mapping[str, Any]) -> bool:
     return status.get("state") == "Succeeded"
 
 
-def _stray(raw: Mapping[str, Any], job: str, attempt: int) -> str | None:
+def stray(raw: Mapping[str, Any], job: str, attempt: int) -> str | None:
     """An object of the job that has no owner, or is an older attempt's by its name; None for all others."""
     metadata = raw["metadata"]
     if not metadata["name"].startswith(f"{job}-"):

@@ -68,6 +68,17 @@ class Watcher:
         found = (one for one in self.changes() if (one.kind, one.attempt) == ("PyTorchJob", attempt))
         return next((one.seen for one in found), None)
 
+    def attempts(self) -> list[int]:
+        """Attempts in the order in which their PyTorchJobs were created; one that was created anew is there twice."""
+        found: list[int] = []
+        there: set[str] = set()
+        for change in self.changes():
+            if change.kind == "PyTorchJob":
+                if change.exists and change.name not in there:
+                    found.append(change.attempt)
+                (there.add if change.exists else there.discard)(change.name)
+        return found
+
     def beside_each_other(self) -> list[str]:
         """Where two attempts lived at a time: running pods that nobody has deleted, or PyTorchJobs."""
         now: dict[tuple[str, str], Change] = {}

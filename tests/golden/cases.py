@@ -10,7 +10,8 @@ from finetune_operator.settings import Settings
 from finetune_trainer.config import load_yaml
 
 HERE = Path(__file__).parent
-EXAMPLES = sorted((HERE.parent.parent / "examples").glob("*.yaml"))
+EXAMPLES = sorted([*(HERE.parent.parent / "examples").glob("*.yaml"), *(HERE / "manifests").glob("*.yaml")])
+"""And what needs settings that not every operator has."""
 UID = "6b0f2c1e-5d3a-4c55-9a43-0f1d0b7e8a11"
 
 

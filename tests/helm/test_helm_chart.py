@@ -33,6 +33,8 @@ OWNED = {
     "image_tag",
     "network_profiles",
     "intake_url",
+    "intake_tls_folder",
+    "intake_ca",
     "intake_bind",
     "health_bind",
     "admission_folder",
@@ -58,6 +60,8 @@ def of_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_rendered_as_expected(helm: Helm, case: str, request: pytest.FixtureRequest) -> None:
     shown = [one for one in rendered(helm, case) if one["kind"] != "CustomResourceDefinition"]
+    for secret in of_kind(shown, "Secret"):
+        secret["data"] = dict.fromkeys(secret["data"], "made anew each time")
     text = yaml.safe_dump_all(shown, sort_keys=False, width=119)
     file = HERE / case / "rendered.yaml"
     if request.config.getoption("--update-golden"):
@@ -81,7 +85,7 @@ def test_the_operator_reads_its_settings(helm: Helm, case: str, tmp_path: Path) 
     expected = (
         None
         if case == "given-rights"
-        else said.get("intake", {}).get("url", "http://finetune-operator.finetune-system:8090")
+        else said.get("intake", {}).get("url", "https://finetune-operator.finetune-system.svc:8090")
     )
     assert settings.intake_url == expected
     for name, value in said.get("settings", {}).items():
@@ -116,7 +120,9 @@ def test_with_names_its_rights_on_children_end_at_these_namespaces(helm: Helm) -
     assert granted == {"tokenreviews", "customresourcedefinitions", "namespaces"}
     assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["team-a", "team-b"]
     everywhere = of_kind(rendered(helm, "defaults"), "ClusterRole")[0]["rules"]
-    assert everywhere == cluster["rules"] + of_kind(manifests, "Role")[0]["rules"]
+    *reviews, names = cluster["rules"]
+    assert names == {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]}
+    assert everywhere == reviews + of_kind(manifests, "Role")[0]["rules"], "kopf asks for no names where it serves all"
 
 
 def test_the_plain_manifests_grant_the_same(helm: Helm) -> None:
@@ -129,7 +135,7 @@ def test_the_plain_manifests_grant_the_same(helm: Helm) -> None:
 def test_the_charts_own_certificate_is_the_services_and_trusted_by_the_webhook(helm: Helm) -> None:
     done = helm("template", "finetune-operator", CHART, "--namespace", "system", "--set", "admission.enabled=true")
     manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
-    (secret,) = of_kind(manifests, "Secret")
+    (secret,) = [one for one in of_kind(manifests, "Secret") if one["metadata"]["name"].endswith("-admission")]
     (webhook,) = of_kind(manifests, "ValidatingWebhookConfiguration")
     (service,) = of_kind(manifests, "Service")
     files = {name: base64.b64decode(text) for name, text in secret["data"].items()}
@@ -141,6 +147,28 @@ def test_the_charts_own_certificate_is_the_services_and_trusted_by_the_webhook(h
     assert names.get_values_for_type(x509.DNSName) == ["finetune-operator.system.svc"]
     assert client["service"]["name"] == service["metadata"]["name"]
     assert client["service"]["port"] in {port["port"] for port in service["spec"]["ports"]}
+
+
+def test_the_intakes_own_certificate_is_for_the_address_that_the_pods_are_given(helm: Helm) -> None:
+    url = "intake.url=https://intake.example.com:8443"
+    done = helm("template", "finetune-operator", CHART, "--namespace", "system", "--set", url)
+    manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
+    (secret,) = of_kind(manifests, "Secret")
+    files = {name: base64.b64decode(text) for name, text in secret["data"].items()}
+    authority, served = (x509.load_pem_x509_certificate(files[name]) for name in ("ca.crt", "tls.crt"))
+    served.verify_directly_issued_by(authority)
+    names = served.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    ours = "finetune-operator.system.svc"
+    assert names.get_values_for_type(x509.DNSName) == ["intake.example.com", ours, f"{ours}.cluster.local"]
+    (deployment,) = of_kind(manifests, "Deployment")
+    volumes = {one["name"]: one for one in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["intake"]["secret"]["secretName"] == secret["metadata"]["name"]
+
+
+def test_pods_are_not_sent_to_tls_without_tls(helm: Helm) -> None:
+    done = helm("template", "finetune-operator", CHART, "--set", "intake.url=http://intake.example.com")
+    assert done.returncode != 0
+    assert "intake.url: is http://, and the intake speaks TLS" in done.stderr
 
 
 REFUSED = [

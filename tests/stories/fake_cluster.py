@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from finetune_operator import names
 from finetune_operator.cluster import ClusterError, Speaker
+from finetune_operator.cluster.view import trimmed
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
 from finetune_trainer.records import EXIT_AGAIN, EXIT_LASTING, Outcome, Report
@@ -33,9 +34,17 @@ class FakeCluster:
         """(job, name) of all that were told, also of those that were told before."""
         self.log: list[str] = []
         """What was asked of the cluster, one line for every write, in order."""
+        self.refuses_pods = ""
+        """What a quota says to the training operator's pods."""
         self.tokens: dict[str, Speaker] = {}
+        self.audiences: dict[str, str] = {}
+        """Of tokens that are not for whatever is asked."""
         self.grace = False
         """Deleted pods stay, terminating, until `finish_terminating`."""
+        self.pending: list[Raw] = []
+        """Places in queues, as Kueue's own API server tells them."""
+        self.kueue_trouble = ""
+        """Why Workloads can't be read."""
         self.troubles: list[tuple[str, ClusterError]] = []
         """(start of a log line, error): the next write whose line starts so fails."""
         self.unseen: set[str] = set()
@@ -63,7 +72,14 @@ class FakeCluster:
             for kind in ("ConfigMap", "Job", "PyTorchJob", "Pod")
         }
         self.live_reads += live
+        uids = {raw["metadata"]["uid"] for raw in found["PyTorchJob"]}
+        queued = any(names.LABEL_QUEUE in raw["metadata"]["labels"] for raw in found["PyTorchJob"])
+        if not live:  # as the view keeps them
+            found = {kind: tuple(trimmed(kind, raw) for raw in raws) for kind, raws in found.items()}
         return RawChildren(
+            workloads=self._workloads(uids),
+            pending=tuple(self.pending),
+            kueue_trouble=self.kueue_trouble if queued else "",
             configmaps=tuple({"metadata": raw["metadata"]} for raw in found["ConfigMap"]),
             jobs=found["Job"],
             pytorchjobs=found["PyTorchJob"],
@@ -93,6 +109,10 @@ class FakeCluster:
         job["status"] = copy.deepcopy(status)
         self._stamp(job)
 
+    async def warning(self, namespace: str, uid: str, reason: str) -> str:
+        jobs = [raw["metadata"]["uid"] for (kind, _, _), raw in self.objects.items() if kind == "PyTorchJob"]
+        return self.refuses_pods if uid in jobs and reason == "FailedCreatePod" else ""
+
     async def event(
         self,
         job: Raw,
@@ -107,8 +127,9 @@ class FakeCluster:
         if self.told.count((str(key), once)) == 1:
             self.events.append((reason, message))
 
-    async def review(self, token: str) -> Speaker | None:
-        return self.tokens.get(token)
+    async def review(self, token: str, audience: str) -> Speaker | None:
+        speaker = self.tokens.get(token)
+        return speaker if self.audiences.get(token, audience) == audience else None
 
     # What happens in the world.
 
@@ -232,12 +253,13 @@ class FakeCluster:
     def _suspended(self, raw: Raw) -> None:
         raw["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
         for kind, namespace, name in self._owned(raw["metadata"]["uid"]):
-            self.remove(kind, name, namespace)
+            if kind == "Pod":
+                self.remove(kind, name, namespace)
 
     def _reconciled(self, raw: Raw) -> None:
         status = raw.setdefault("status", {})
         status.setdefault("startTime", self.stamp())
-        pods = [self._replica(raw, kind, index) for kind, index in _replicas(raw)]
+        pods = [] if self.refuses_pods else [self._replica(raw, kind, index) for kind, index in _replicas(raw)]
         phases = [pod["status"]["phase"] for pod in pods]
         true = ["Created"]
         true += ["Running"] if phases and all(phase == "Running" for phase in phases) else []
@@ -294,6 +316,10 @@ class FakeCluster:
             for place, raw in self.objects.items()
             if place[:2] == (kind, namespace) and raw["metadata"].get("labels", {}).get(names.LABEL_JOB) == label
         )
+
+    def _workloads(self, uids: set[str]) -> tuple[Raw, ...]:
+        found = (raw for (kind, _, _), raw in self.objects.items() if kind == "Workload")
+        return tuple(copy.deepcopy(raw) for raw in found if raw["metadata"]["labels"][names.LABEL_QUEUED_UID] in uids)
 
     def _owned(self, uid: str) -> list[tuple[str, str, str]]:
         return [

@@ -201,3 +201,17 @@ async def test_a_new_job_waits_for_the_children_of_the_old_one() -> None:
     story.world.put(job(nodes=2))
     await story.then(nothing, pytorchjobs=[])
     await story.then(lambda world: world.finish_terminating(), pytorchjobs=["demo-1"])
+
+
+async def test_pods_that_are_refused_are_told_with_the_cause_and_the_next_look_is_the_resyncs() -> None:
+    story = Story(job(nodes=2))
+    story.world.refuses_pods = 'pods "demo-1-master-0" is forbidden: exceeded quota: scarce'
+    await story.then(nothing, state="Starting", pytorchjobs=["demo-1"], PodsReady="False", Ready="True")
+    assert story.status["message"] == f"2 of 2 pods are refused: {story.world.refuses_pods}"
+    reasons = {one["type"]: one["reason"] for one in story.status["conditions"]}
+    assert reasons["PodsReady"] == "PodsRefused"
+    assert story.requeue_after is None or story.requeue_after > 60
+    story.world.refuses_pods = ""
+    story.world.training_operator()
+    await story.then(run, state="Running", PodsReady="True")
+    assert story.status["message"] == ""

@@ -45,8 +45,8 @@ NEXT: dict[str, tuple[dict[str, Any], Any]] = {
     ),
     "env": ({"env": [{"name": "COLOUR", "value": "blue"}]}, lambda pod, run: "COLOUR" in json.dumps(pod)),
     "podTemplate": (
-        {"podTemplate": {"spec": {"hostname": "trainer"}}},
-        lambda pod, run: pod["hostname"] == "trainer",
+        {"podTemplate": {"spec": {"schedulerName": "packing"}}},
+        lambda pod, run: pod["schedulerName"] == "packing",
     ),
     "hangTimeoutSeconds": ({"runPolicy": {"hangTimeoutSeconds": 77}}, lambda pod, run: run.hang_timeout_seconds == 77),
     "checkpointSeconds": ({"runPolicy": {"checkpointSeconds": 660}}, lambda pod, run: run.checkpoint_seconds == 660),
@@ -84,6 +84,38 @@ async def test_what_is_trained_stays_as_it_was_frozen_and_status_says_so(name: s
     await story.then(story.lay_over(**FROZEN[name]), state="Running", attempt=1, Accepted="True/ChangeIgnored")
     await fails(story)
     assert story.world.objects["ConfigMap", "default", "demo-config"]["data"] == frozen
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "a folder of the node": {"podTemplate": {"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}}},
+    "privilege": {"podTemplate": {"spec": {"hostNetwork": True}}},
+    "another account": {"podTemplate": {"spec": {"serviceAccountName": "admin"}}},
+    "a secret in plain sight": {"env": [{"name": "HF_TOKEN", "value": "hf_x"}]},
+    "a field of ours": {"podTemplate": {"spec": {"hostname": "trainer"}}},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_an_edit_brings_nothing_past_the_door(name: str) -> None:
+    story = await running()
+    await story.then(story.lay_over(**REFUSED[name]), state="Running", attempt=1, pytorchjobs=["demo-1"])
+    await fails_with(story, state="Rejected", Accepted="False/Refused", pytorchjobs=[])
+    assert [record["number"] for record in story.status["attempts"]] == [1]
+    mended = {"podTemplate": {"spec": {"hostNetwork": False}}} if "podTemplate" in REFUSED[name] else {"env": []}
+
+    def mend(world: Any) -> None:
+        body = copy.deepcopy(story.body)
+        body["spec"].update(mended)
+        world.put(body)
+
+    await story.then(mend, state="Starting", attempt=2, Accepted="True", pytorchjobs=["demo-2"])
+
+
+async def fails_with(story: Story, **expected: object) -> None:
+    """Attempt 1 does, and its time to wait is over."""
+    lost = story.outcome("failed", "CudaError", attempt=1, node_rank=1)
+    await story.then(lambda world: world.end("demo-1-worker-0", lost, exit_code=1), state="Restarting")
+    await story.then(lambda world: world.advance(BACKOFF), **expected)
 
 
 async def test_more_attempts_are_given_at_once() -> None:

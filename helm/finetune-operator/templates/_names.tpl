@@ -26,6 +26,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "finetune.intakeHost" -}}
+{{- printf "%s.%s.svc" (include "finetune.name" .) .Release.Namespace -}}
+{{- end -}}
+
 {{- define "finetune.intakeUrl" -}}
-{{- .Values.intake.url | default (printf "http://%s.%s:%v" (include "finetune.name" .) .Release.Namespace .Values.intake.port) -}}
+{{- $scheme := ternary "https" "http" .Values.intake.tls.enabled }}
+{{- $url := .Values.intake.url | default (printf "%s://%s:%v" $scheme (include "finetune.intakeHost" .) .Values.intake.port) -}}
+{{- if and .Values.intake.tls.enabled (hasPrefix "http://" $url) }}
+{{- fail "intake.url: is http://, and the intake speaks TLS; write https://, or intake.tls.enabled: false" }}
+{{- end }}
+{{- $url }}
+{{- end -}}
+
+{{/* Names under which the pods reach it. */}}
+{{- define "finetune.intakeHosts" -}}
+{{- $ours := include "finetune.intakeHost" . }}
+{{- $asked := (urlParse (include "finetune.intakeUrl" .)).hostname }}
+{{- toYaml (list $asked $ours (printf "%s.cluster.local" $ours) | uniq) }}
+{{- end -}}
+
+{{- define "finetune.intakeSecret" -}}
+{{- .Values.intake.tls.secretName | default (printf "%s-intake" (include "finetune.name" .)) -}}
 {{- end -}}

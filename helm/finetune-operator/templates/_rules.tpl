@@ -12,35 +12,46 @@
   verbs: [update]
 - apiGroups: [kubeflow.org]
   resources: [pytorchjobs]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # The Jobs that prepare and export.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Whether a claim can serve as many nodes as the job has.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch]
+  verbs: [get]
+# Where Kueue keeps a job: its Workload, and its place in the queue from Kueue's own API server.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list]
+- apiGroups: [visibility.kueue.x-k8s.io]
+  resources: [localqueues/pendingworkloads]
+  verbs: [get]
+# It tells, and it reads why the training operator could not make pods.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create, list]
 {{- end -}}
 
-{{/* What has no namespace: who posts progress shows its token, and kopf looks for the kinds that it serves. */}}
+{{/* What has no namespace: who posts progress shows its token, and kopf looks for the kinds that it serves, and, where
+these are named, for the namespaces. */}}
 {{- define "finetune.clusterRules" -}}
 - apiGroups: [authentication.k8s.io]
   resources: [tokenreviews]
   verbs: [create]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
+{{- if .Values.namespaces }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
+{{- end }}
 {{- end -}}

@@ -8,17 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from finetune_operator.checks import claims, environment, memory, overlay, privilege, support
+from finetune_operator.checks import claims, environment, memory, overlay, privilege, references, scheduling, support
 from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
 
-__all__ = ["CHECKS", "MEMORY", "Check", "check"]
+__all__ = ["CHECKS", "EDITED", "MEMORY", "Check", "check"]
 
 Check = Callable[[FineTuneJob, Observed, Settings], Iterable[Violation]]
 
 MEMORY: Check = memory.fits
 """GPUs are not taken, nor gigabytes fetched, for what cannot fit."""
+EDITED: tuple[Check, ...] = (
+    environment.entries_well_formed,
+    environment.names_not_reserved,  # ours and the training operator's win silently otherwise
+    environment.no_plain_secrets,
+    overlay.well_formed,
+    overlay.leaves_ours_alone,
+    overlay.every_field_known,  # the training operator would drop it silently
+    overlay.environment_well_formed,
+    references.of_this_namespace,
+    privilege.no_host_path,
+    privilege.no_privilege,
+    privilege.no_foreign_identity,
+    privilege.network_allowed,
+)
+"""Of fields that take effect with the next attempt when they are edited: asked before each one, or an edit would bring
+past the door what the door refuses."""
 CHECKS: tuple[Check, ...] = (
     support.adapter_to_merge,
     support.datasets_alike,
@@ -28,21 +44,14 @@ CHECKS: tuple[Check, ...] = (
     support.resources_said_once,
     support.devices_agree,
     support.kept_of_what,
+    scheduling.gang_possible,
+    scheduling.priority_of_a_queue,
     MEMORY,
     claims.found,
     claims.shared_by_all_nodes,  # a ReadWriteOnce claim can't be mounted on a second node
     claims.writable_output,
     claims.output_for_many_nodes,  # ranks that save to different disks lose the checkpoint
-    environment.entries_well_formed,
-    environment.names_not_reserved,  # ours and the training operator's win silently otherwise
-    environment.no_plain_secrets,
-    overlay.well_formed,
-    overlay.leaves_ours_alone,
-    overlay.environment_well_formed,
-    privilege.no_host_path,
-    privilege.no_privilege,
-    privilege.no_foreign_identity,
-    privilege.network_allowed,
+    *EDITED,
 )
 """In the order in which people read them."""
 

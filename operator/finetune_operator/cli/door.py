@@ -11,13 +11,14 @@ from finetune_operator.spec import FineTuneJob, Violation
 
 
 def admit(source: Source, settings: Settings) -> FineTuneJob:
-    """Parse and check as the operator does; claims exist, and so does a network profile where none is known.
+    """Parse and check as the operator does; claims exist, and so does a network profile or a gang scheduler where none
+    is known.
 
     Raises:
         ManifestInvalid: every violation at its line.
     """
     job = parse(source)
-    violations = checks.check(job, _claims(job), _with_profile(job, settings))
+    violations = checks.check(job, _claims(job), _with_gangs(job, _with_profile(job, settings)))
     if violations:
         raise _invalid(source, violations)
     return job
@@ -63,3 +64,10 @@ def _with_profile(job: FineTuneJob, settings: Settings) -> Settings:
     if profile is None or profile in settings.network_profiles or settings.network_profiles != built_in():
         return settings
     return settings.model_copy(update={"network_profiles": {**settings.network_profiles, profile: NetworkProfile()}})
+
+
+def _with_gangs(job: FineTuneJob, settings: Settings) -> Settings:
+    """The owner's gang scheduler; where it is not known here, Volcano, which takes all that a job can say."""
+    if job.spec.scheduling.gang is None or settings.gang_scheduler is not None:
+        return settings
+    return settings.model_copy(update={"gang_scheduler": "volcano"})

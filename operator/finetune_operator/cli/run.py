@@ -12,7 +12,7 @@ from finetune_operator.cli.verb import Verb
 from finetune_operator.plan.run import output_dir
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob
-from finetune_operator.spec.types import Claim
+from finetune_operator.spec.pods import Claim
 
 WORKDIR = "finetune-runs"
 

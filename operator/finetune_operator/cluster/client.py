@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 from urllib.parse import urlencode
 from urllib.request import getproxies
@@ -24,7 +24,8 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from finetune_operator import names
-from finetune_operator.cluster import paths
+from finetune_operator.cluster import paths, queues
+from finetune_operator.cluster.clock import ServerClock
 from finetune_operator.cluster.errors import ClusterError, NotFound, from_response
 from finetune_operator.cluster.protocol import Raw, Speaker
 from finetune_operator.cluster.view import KINDS, Place, View, place_of
@@ -81,6 +82,17 @@ class KubernetesCluster:
         self._view = View()
         self._written: dict[Key, str] = {}
         self._namespaces: Sequence[str | None] = namespaces or (None,)
+        self._clock = ServerClock()
+
+    async def now(self) -> datetime:
+        """The time by the API server's clock, as its last answer told it.
+
+        Raises:
+            ClusterError: it has not answered yet.
+        """
+        if not self._clock.is_set:
+            await self._request("GET", "/version")
+        return self._clock.now()
 
     async def job(self, key: Key) -> Raw | None:
         """The FineTuneJob as it is now; None where there is none."""
@@ -147,15 +159,18 @@ class KubernetesCluster:
         claimed = dict(zip(wanted, found, strict=True))
         if read is not None:
             self._view.replace(place, read, since=since)
-            return replace(read, claims=claimed)
-        is_new, seen = self._view.is_new(place), self._view.of(place) or {}
+        known = replace(read or self._seen(place), claims=claimed)
+        return await queues.told(known, key.namespace, self._request)
+
+    def _seen(self, place: Place) -> RawChildren:
+        """What the view has; what is new is known as surely as by a live read."""
+        seen = self._view.of(place) or {}
         return RawChildren(
             configmaps=seen.get("ConfigMap", ()),
             jobs=seen.get("Job", ()),
             pytorchjobs=seen.get("PyTorchJob", ()),
             pods=seen.get("Pod", ()),
-            claims=claimed,
-            live=is_new,
+            live=self._view.is_new(place),
         )
 
     async def _read(self, place: Place) -> RawChildren:
@@ -208,6 +223,14 @@ class KubernetesCluster:
         )
         self._written[key] = written.get("metadata", {}).get("resourceVersion", "")
 
+    async def warning(self, namespace: str, uid: str, reason: str) -> str:
+        """The message of the newest Warning with this reason about an object; "" where there is none."""
+        fields = f"involvedObject.uid={uid},type=Warning,reason={reason}"
+        answer = await self._request("GET", paths.of("Event", namespace), query=[("fieldSelector", fields)])
+        found: list[Raw] = answer["items"] or []
+        found.sort(key=lambda one: str(one.get("lastTimestamp") or ""))
+        return str(found[-1].get("message", "")) if found else ""
+
     async def event(
         self,
         job: Raw,
@@ -219,23 +242,23 @@ class KubernetesCluster:
     ) -> None:
         """Tell people through `kubectl describe`, at best effort: a lost event is no error. Its name is of `once`."""
         try:
-            body = _event(job, reason, message, type, once)
+            body = _event(job, reason, message, type, once, at=self._clock.now())
             await self._request("POST", paths.of("Event", job["metadata"]["namespace"]), body=body)
         except ClusterError:
             return
 
-    async def review(self, token: str) -> Speaker | None:
-        """Who speaks: the pod that a token for our audience was made for; None for any other token."""
+    async def review(self, token: str, audience: str) -> Speaker | None:
+        """Who speaks: the pod that a token for this audience was made for; None for any other token."""
         answer = await self._request(
             "POST",
             paths.TOKEN_REVIEWS,
             body={
                 "apiVersion": "authentication.k8s.io/v1",
                 "kind": "TokenReview",
-                "spec": {"token": token, "audiences": [names.TOKEN_AUDIENCE]},
+                "spec": {"token": token, "audiences": [audience]},
             },
         )
-        return speaker(answer["status"])
+        return speaker(answer["status"], audience)
 
     async def _get(self, kind: str, namespace: str, name: str) -> Raw | None:
         try:
@@ -275,6 +298,7 @@ class KubernetesCluster:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._asked(*paths.words(method, path), 0)
             raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
+        self._clock.heard(response.headers.get("Date"))
         self._asked(*paths.words(method, path), response.status)
         if response.status >= 400:
             raise from_response(response.status, payload, response.headers, f"{method} {path}")
@@ -290,9 +314,9 @@ async def _nothing() -> None:
     return None
 
 
-def speaker(status: Raw) -> Speaker | None:
+def speaker(status: Raw, audience: str) -> Speaker | None:
     """A TokenReview's status as the pod that speaks; None unless the token is valid, for us, and a pod's."""
-    if not status.get("authenticated") or names.TOKEN_AUDIENCE not in status.get("audiences", []):
+    if not status.get("authenticated") or audience not in status.get("audiences", []):
         return None
     user = status.get("user", {})
     extra = user.get("extra", {})
@@ -303,11 +327,11 @@ def speaker(status: Raw) -> Speaker | None:
     return Speaker(namespace=account.partition(":")[0], pod=pod[0], uid=uid[0])
 
 
-def _event(job: Raw, reason: str, message: str, kind: str, once: str) -> Raw:
+def _event(job: Raw, reason: str, message: str, kind: str, once: str, *, at: datetime) -> Raw:  # noqa: PLR0913 - its fields
     """A core/v1 Event about a FineTuneJob, which the API server takes once: the second of a name is refused."""
     metadata = job["metadata"]
     digest = hashlib.sha256(f"{metadata['uid']}/{once}".encode()).hexdigest()[:16]
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 _REFUSALS = frozenset({400, 403, 422})
+_SENDERS_PORT = re.compile(r":\d+->")
+"""`read tcp 10.0.0.1:51234->10.0.0.2:443: reset` is another text each time, and each would be written to status."""
 
 
 class ClusterError(Exception):
@@ -35,7 +38,7 @@ class WebhookUnavailable(ClusterError):
 
 def from_response(status: int, payload: bytes, headers: Mapping[str, str], asked: str) -> ClusterError:
     """An HTTP answer of 400 or above as one of ours. `asked` names the call, e.g. `PATCH PyTorchJob team-a/x-1`."""
-    reason = _message(payload) or f"HTTP {status}"
+    reason = _SENDERS_PORT.sub("->", _message(payload)) or f"HTTP {status}"
     text = f"{asked}: {reason}"
     if status == 404:
         return NotFound(text)

@@ -51,6 +51,9 @@ class Cluster(Protocol):
     async def write_status(self, key: Key, status: Raw, resource_version: str | None = None) -> None:
         """Replace status as a whole; with a resource version, only if nobody changed the job since."""
 
+    async def warning(self, namespace: str, uid: str, reason: str) -> str:
+        """The message of the newest Warning with this reason about an object; "" where there is none."""
+
     async def event(
         self,
         job: Raw,
@@ -65,5 +68,5 @@ class Cluster(Protocol):
         `once` names what happened to this very job: told a second time, it is not told again.
         """
 
-    async def review(self, token: str) -> Speaker | None:
-        """Who speaks: the pod that a token for our audience was made for; None for any other token."""
+    async def review(self, token: str, audience: str) -> Speaker | None:
+        """Who speaks: the pod that a token for this audience was made for; None for any other token."""

@@ -17,8 +17,8 @@ Raw = dict[str, Any]
 Place = tuple[str, str]
 """(namespace, value of the job's label)."""
 KINDS = ("ConfigMap", "Job", "PyTorchJob", "Pod")
-_SPEC_KEPT = {"ConfigMap": (), "Job": (), "PyTorchJob": ("runPolicy",), "Pod": ("nodeName",)}
-"""What `observe` reads of a spec; templates are most of an object."""
+_SPEC_KEPT = {"ConfigMap": (), "Job": (), "PyTorchJob": ("runPolicy", "pytorchReplicaSpecs"), "Pod": ("nodeName",)}
+"""What `observe` reads of a spec."""
 
 
 class View:
@@ -57,7 +57,7 @@ class View:
         if gone:
             known.pop(name, None)
         else:
-            known[name] = _trimmed(kind, raw)
+            known[name] = trimmed(kind, raw)
         return True
 
     def replace(self, place: Place, children: RawChildren, *, since: int) -> None:
@@ -70,7 +70,7 @@ class View:
             return
         lists = (children.configmaps, children.jobs, children.pytorchjobs, children.pods)
         self._jobs[place] = {
-            (kind, raw["metadata"]["name"]): _trimmed(kind, raw)
+            (kind, raw["metadata"]["name"]): trimmed(kind, raw)
             for kind, raws in zip(KINDS, lists, strict=True)
             for raw in raws
         }
@@ -105,8 +105,15 @@ def _version(raw: Raw) -> int:
     return int(version) if version.isdigit() else 0
 
 
-def _trimmed(kind: str, raw: Raw) -> Raw:
+def trimmed(kind: str, raw: Raw) -> Raw:
+    """What `observe` reads of a child; templates are most of an object."""
     metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
     spec = raw.get("spec") or {}
     kept = {key: spec[key] for key in _SPEC_KEPT[kind] if key in spec}
+    if replicas := kept.get("pytorchReplicaSpecs"):
+        kept["pytorchReplicaSpecs"] = {name: _counted(one) for name, one in replicas.items()}
     return {"metadata": metadata, "spec": kept, "status": raw.get("status") or {}}
+
+
+def _counted(replicas: Raw) -> Raw:
+    return {key: value for key, value in replicas.items() if key != "template"}

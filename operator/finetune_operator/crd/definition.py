@@ -46,7 +46,7 @@ def definition() -> dict[str, Any]:
 def schema() -> Schema:
     """The schema of a FineTuneJob."""
     spec, status = structural(FineTuneJobSpec), structural(Status)
-    spec["properties"]["training"] = training()
+    spec["properties"]["training"] |= training()
     # kstatus calls an object in progress whose status speaks about another generation: nothing is current unseen.
     status["default"] = {"observedGeneration": -1}
     root: Schema = {

@@ -64,6 +64,30 @@ class Pod(Part):
     uid: Short = Field(description="Uid of the pod.")
 
 
+class Queue(Part):
+    """Where the job stands in its queue, as Kueue's Workload has it."""
+
+    name: Short = Field(description="The LocalQueue.")
+    state: Literal["Waiting", "Reserved", "Admitted", "Evicted"] | None = Field(
+        default=None, description="Evicted until it has quota again; Reserved while it waits for admission checks."
+    )
+    workload: Short | None = Field(default=None, description="Kueue's Workload of the newest attempt.")
+    cluster_queue: Short | None = Field(default=None, description="The ClusterQueue that gave the quota.")
+    flavors: tuple[Short, ...] = Field(default=(), max_length=64, description="The ResourceFlavors of the pods.")
+    position: Count | None = Field(
+        default=None, description="Place in the LocalQueue, from 1; at most 15 s for each place old."
+    )
+    position_in_cluster_queue: Count | None = Field(default=None, description="The same in the ClusterQueue.")
+    admitted_time: Time | None = Field(default=None, description="When Kueue admitted it last.")
+    admissions: Count = Field(default=0, description="How often it was let in.")
+    evictions: Count = Field(default=0, description="How often it was evicted; that counts as no attempt.")
+    since: Time | None = Field(default=None, description="Since when it waits; left out while it does not.")
+    waited_seconds: Count = Field(
+        default=0,
+        description="Time in the queue after the first admission: runPolicy.activeDeadlineSeconds leaves it out.",
+    )
+
+
 class Preparation(Part):
     """What was found before GPUs were taken."""
 
@@ -141,6 +165,7 @@ class Status(Part):
     progress: Progress | None = Field(default=None, description="How far the running attempt is.")
     start_time: Time | None = Field(default=None, description="When the operator accepted the job.")
     admitted_time: Time | None = Field(default=None, description="First admission; the deadline counts from here.")
+    queue: Queue | None = Field(default=None, description="Where the job stands in its queue.")
     completion_time: Time | None = Field(default=None, description="When the job ended, either way.")
     output_dir: Annotated[str, Field(max_length=4096)] | None = Field(
         default=None, description="Where the results lie: claim and folder."

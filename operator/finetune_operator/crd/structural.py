@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 Schema = dict[str, Any]
@@ -13,7 +15,7 @@ _INT32 = 2**31
 _BOUNDS = {"ge": "minimum", "le": "maximum"}
 """pydantic leaves a bound under its own name where a validator of ours stands before the type."""
 _DROPPED = frozenset(
-    {"title", "$defs", "additionalProperties", "anyOf", "allOf", "$ref", "const", "properties", "items"}
+    {"title", "$defs", "additionalProperties", "anyOf", "allOf", "$ref", "const", "properties", "items", "examples"}
 )
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 
@@ -30,6 +32,8 @@ def convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     schema = {_BOUNDS.get(key, key): copy.deepcopy(value) for key, value in node.items() if key not in _DROPPED}
     if schema.get("default", ...) in (None, [], {}):
         del schema["default"]  # an empty default says nothing, and would be written into every object
+    if "description" in node:
+        schema["description"] = " ".join(_sentences(node, schema))
     if "const" in node:
         schema |= {"enum": [node["const"]]}
     if schema.get("type") == "integer":
@@ -39,6 +43,21 @@ def convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     if schema.get("type") == "object":
         schema |= _object(node, definitions)
     return schema | ({"nullable": True} if nullable else {})
+
+
+def _sentences(node: Mapping[str, Any], schema: Schema) -> Iterator[str]:
+    """What the field is, its default and an example: `kubectl explain` prints nothing else of a schema."""
+    yield node["description"]
+    if "default" in schema:
+        yield f"Default: {_yaml(schema['default'])}."
+    for example in node.get("examples", ()):
+        yield f"Example: {_yaml(example)}"
+
+
+def _yaml(value: object) -> str:
+    """On one line, as a person would write it into the manifest."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:

@@ -14,14 +14,9 @@ from finetune_trainer import config
 
 
 def training() -> Schema:
-    """The schema of spec.training, generated from the trainer's own keys."""
+    """What the type of spec.training doesn't say: the trainer's own keys."""
     keys = config.schema()["properties"]
-    return {
-        "type": "object",
-        "description": "A LLaMA-Factory config, pasted as it is; unknown keys are refused.",
-        PRESERVE: True,
-        "properties": {name: _key(keys[name]) for name in sorted(keys)},
-    }
+    return {PRESERVE: True, "properties": {name: _key(keys[name]) for name in sorted(keys)}}
 
 
 def _key(schema: Mapping[str, Any]) -> Schema:

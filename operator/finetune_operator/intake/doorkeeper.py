@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -13,12 +12,17 @@ from aiohttp import web
 
 from finetune_operator import names, observe
 from finetune_operator.cluster import Cluster, Speaker
+from finetune_operator.intake.pace import Pace
 from finetune_operator.names import Key
 
 REMEMBER_SECONDS = 60.0
 REMEMBER_ANSWERS = 4096
 REVIEWS_AT_ONCE = 8
 """Made-up tokens cost a TokenReview each: they must not take the API server from the passes."""
+REVIEWS_IN_A_BURST, REVIEWS_PER_SECOND = 200, 20.0
+"""New tokens of one address: a node, or a whole cluster behind one address, may start many jobs at a time."""
+POSTS_IN_A_BURST, POSTS_PER_SECOND = 20, 1.0
+"""Of one pod; the supervisor posts every five seconds at most."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,22 +51,27 @@ class Recent(Generic[K, V]):
 class Doorkeeper:
     """Decides who may speak for a job."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cluster: Cluster, clock: Callable[[], float]) -> None:
         self._cluster = cluster
         self._speakers: Recent[bytes, tuple[Speaker | None]] = Recent(clock)
         self._attempts: Recent[tuple[Speaker, Key, str], int] = Recent(clock)
         self._reviews = asyncio.Semaphore(REVIEWS_AT_ONCE)
+        self._new_tokens = Pace(at_once=REVIEWS_IN_A_BURST, per_second=REVIEWS_PER_SECOND, clock=clock)
+        self._posts = Pace(at_once=POSTS_IN_A_BURST, per_second=POSTS_PER_SECOND, clock=clock)
 
-    async def speaker(self, token: str) -> Speaker:
-        """The pod that a token was made for; remembered by the token's hash, bad tokens too.
+    async def speaker(self, token: str, key: Key, address: str) -> Speaker:
+        """The pod that a token for this job was made for; remembered by the hash of both, bad tokens too.
 
         Raises:
-            web.HTTPUnauthorized: the token is not valid, or not for us.
+            web.HTTPUnauthorized: the token is not valid, or not for us and this job.
+            web.HTTPTooManyRequests: this pod, or this address with new tokens, comes too often.
         """
-        digest = hashlib.sha256(token.encode()).digest()
-        (speaker,) = await self._speakers.get(digest, lambda: self._review(token))
+        audience = names.audience(key)
+        digest = hashlib.sha256(f"{audience} {token}".encode()).digest()
+        (speaker,) = await self._speakers.get(digest, lambda: self._review(token, audience, address))
         if speaker is None:
-            raise _unauthorized(f"the token is not valid for the audience {names.TOKEN_AUDIENCE}, or is not a pod's")
+            raise _unauthorized(f"the token is not valid for the audience {audience}, or is not a pod's")
+        _unless_too_often(self._posts.wait(speaker), f"pod {speaker.pod} posts")
         return speaker
 
     async def attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
@@ -73,9 +82,10 @@ class Doorkeeper:
         """
         return await self._attempts.get((speaker, key, job_uid), lambda: self._newest_attempt(speaker, key, job_uid))
 
-    async def _review(self, token: str) -> tuple[Speaker | None]:
+    async def _review(self, token: str, audience: str, address: str) -> tuple[Speaker | None]:
+        _unless_too_often(self._new_tokens.wait(address), f"{address} comes with new tokens")
         async with self._reviews:
-            return (await self._cluster.review(token),)
+            return (await self._cluster.review(token, audience),)
 
     async def _newest_attempt(self, speaker: Speaker, key: Key, job_uid: str) -> int:
         observed = observe.of(await self._cluster.children(key, (), live=True), uid=job_uid)
@@ -98,6 +108,13 @@ def bearer(request: web.Request) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise _unauthorized("send the pod's token as `Authorization: Bearer <token>`")
     return token.strip()
+
+
+def _unless_too_often(seconds: int, who: str) -> None:
+    """Raises web.HTTPTooManyRequests, where there is something to wait for."""
+    if seconds:
+        headers = {"Retry-After": str(seconds)}
+        raise web.HTTPTooManyRequests(text=f"{who} too often; again in {seconds} s", headers=headers)
 
 
 def _unauthorized(text: str) -> web.HTTPUnauthorized:

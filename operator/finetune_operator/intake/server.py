@@ -25,15 +25,18 @@ logger = logging.getLogger(__name__)
 
 BODY_LIMIT = 64 * 1024
 BODY_SECONDS = 10.0
+KEPT_HEADERS = ("WWW-Authenticate", "Allow", "Retry-After")
 PATH = "/v1/namespaces/{namespace}/jobs/{name}/progress"
 
 
-def app(
+def app(  # noqa: PLR0913 - two of them are clocks, for tests
     cluster: Cluster,
     store: ProgressStore,
     accepted: Callable[[Key], None],
     answered: Callable[[int], None],
+    *,
     clock: Callable[[], float] = time.time,
+    steady: Callable[[], float] = time.monotonic,
 ) -> web.Application:
     """The intake's server.
 
@@ -43,12 +46,15 @@ def app(
         accepted: Told of each job that has a new post.
         answered: Told of every answer's HTTP status.
         clock: Unix seconds.
+        steady: Seconds that never go back.
     """
-    doorkeeper = Doorkeeper(cluster)
+    doorkeeper = Doorkeeper(cluster, steady)
 
     async def post(request: web.Request) -> web.Response:
         key = Key(request.match_info["namespace"], request.match_info["name"])
-        speaker = await doorkeeper.speaker(bearer(request))
+        if not (names.is_name(key.namespace) and names.is_name(key.name)):
+            raise web.HTTPNotFound(text="there is no such job")
+        speaker = await doorkeeper.speaker(bearer(request), key, request.remote or "")
         if speaker.namespace != key.namespace:
             raise web.HTTPForbidden(text=f"a pod of namespace {speaker.namespace} can't speak for job {key}")
         job = await cluster.job(key)
@@ -100,7 +106,7 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
         words = "the cluster's API server did not answer; post again later"
         return web.json_response({"error": words}, status=503, headers={"Retry-After": "5"})
     except web.HTTPException as error:
-        kept = {name: error.headers[name] for name in ("WWW-Authenticate", "Allow") if name in error.headers}
+        kept = {name: error.headers[name] for name in KEPT_HEADERS if name in error.headers}
         return web.json_response({"error": error.text or error.reason}, status=error.status, headers=kept)
 
 

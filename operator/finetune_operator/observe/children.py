@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from finetune_operator import names
-from finetune_operator.observe import side_job
+from finetune_operator.observe import queue, side_job
 from finetune_operator.observe.pods import node_rank, pod, timestamp
 from finetune_operator.observe.types import (
     Frozen,
@@ -14,6 +14,7 @@ from finetune_operator.observe.types import (
     ObservedAttempt,
     ObservedClaim,
     ObservedPod,
+    ObservedQueue,
     Posted,
     RawChildren,
 )
@@ -29,7 +30,8 @@ def of(children: RawChildren, *, uid: str, posted: Posted | None = None) -> Obse
     A child of a deleted job of the same name is no attempt of ours: it is named in `foreign`.
     """
     ours, foreign = _sorted_out(children, uid)
-    attempts = tuple(_attempt(number, ours) for number in sorted({_number(raw) for _, raw in ours} - {0}))
+    queues = queue.of(children.workloads, children.pending)
+    attempts = tuple(_attempt(number, ours, queues) for number in sorted({_number(raw) for _, raw in ours} - {0}))
     newest = attempts[-1].number if attempts else 0
     return Observed(
         attempts=attempts,
@@ -38,6 +40,7 @@ def of(children: RawChildren, *, uid: str, posted: Posted | None = None) -> Obse
         frozen=_frozen(ours),
         claims={name: _claim(name, raw) for name, raw in children.claims.items()},
         progress=posted.progress if posted and (posted.job_uid, posted.attempt) == (uid, newest) else None,
+        kueue_trouble=children.kueue_trouble,
         foreign=tuple((kind, raw["metadata"]["name"]) for kind, raw in foreign),
     )
 
@@ -78,7 +81,7 @@ def _number(raw: Raw) -> int:
     return int(label) if label.isdigit() else 0
 
 
-def _attempt(number: int, ours: list[Child]) -> ObservedAttempt:
+def _attempt(number: int, ours: list[Child], queues: Mapping[str, ObservedQueue]) -> ObservedAttempt:
     members = [(kind, raw) for kind, raw in ours if _number(raw) == number]
     job = next((raw for kind, raw in members if kind == "PyTorchJob"), None)
     raw = job or {"metadata": {}}
@@ -87,14 +90,24 @@ def _attempt(number: int, ours: list[Child]) -> ObservedAttempt:
         number=number,
         created=timestamp(raw["metadata"].get("creationTimestamp")),
         exists=job is not None,
+        uid=raw["metadata"].get("uid", ""),
+        wanted=_wanted(raw),
         deleting="deletionTimestamp" in raw["metadata"],
         suspended=bool(raw.get("spec", {}).get("runPolicy", {}).get("suspend")),
         phase=phase,
         message=message,
-        started=timestamp(raw.get("status", {}).get("startTime")),
+        # A resumed job has the old start time until the training operator has looked at it.
+        started=None if phase == "Suspended" else timestamp(raw.get("status", {}).get("startTime")),
+        queue=queues.get(raw["metadata"].get("uid", "")),
         pods=tuple(sorted(_pods(members), key=lambda one: one.node_rank)),
         leftovers=tuple((kind, raw["metadata"]["name"]) for kind, raw in members),
     )
+
+
+def _wanted(pytorchjob: Raw) -> int:
+    """Its pods; an absent one wants none."""
+    replicas: dict[str, Raw] = pytorchjob.get("spec", {}).get("pytorchReplicaSpecs", {})
+    return sum(int(one.get("replicas", 1)) for one in replicas.values())
 
 
 def _pods(members: list[Child]) -> Iterator[ObservedPod]:

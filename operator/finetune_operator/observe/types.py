@@ -20,6 +20,12 @@ class RawChildren:
     jobs: tuple[dict[str, Any], ...] = ()
     pytorchjobs: tuple[dict[str, Any], ...] = ()
     pods: tuple[dict[str, Any], ...] = ()
+    workloads: tuple[dict[str, Any], ...] = ()
+    """Kueue's, of those PyTorchJobs that carry a queue."""
+    pending: tuple[dict[str, Any], ...] = ()
+    """Kueue's PendingWorkloads of their queues: the places; empty where Kueue does not tell them."""
+    kueue_trouble: str = ""
+    """Why there are no Workloads to read: Kueue is not installed, or rights are missing."""
     claims: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     """The PersistentVolumeClaims asked for, by name; None where there is none."""
     live: bool = True
@@ -66,6 +72,29 @@ class ObservedPod:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedQueue:
+    """What Kueue's Workload says of an attempt's PyTorchJob."""
+
+    workload: str
+    queue: str
+    state: Literal["Waiting", "Reserved", "Admitted", "Evicted"]
+    """Reserved: it has its quota, and waits for admission checks. Evicted: until it has quota again."""
+    reason: str = ""
+    """Kueue's word for why it waits, or was evicted: Pending, Inadmissible, Preempted ..."""
+    message: str = ""
+    """Kueue's sentence, why it waits; of an evicted one, why it was."""
+    waits: str = ""
+    """Of an evicted one: why it waits still."""
+    admission: str | None = None
+    """When it was admitted, as Kueue wrote it; another text is another admission."""
+    cluster_queue: str | None = None
+    flavors: tuple[str, ...] = ()
+    position: int | None = None
+    """Its place in the queue, from 1."""
+    position_in_cluster_queue: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedAttempt:
     """The children of one attempt."""
 
@@ -76,13 +105,27 @@ class ObservedAttempt:
     deleting: bool = False
     suspended: bool = False
     """spec.runPolicy.suspend of the PyTorchJob: it waits in a queue."""
+    uid: str = ""
+    """Of the PyTorchJob."""
+    wanted: int = 0
+    """Pods that it is to have."""
+    refusal: str = ""
+    """What the training operator was told when it could not make them; known only where pods are missing."""
     phase: str = ""
     """The newest True condition of the PyTorchJob: Created, Running, Restarting, Suspended, Succeeded, Failed."""
     message: str = ""
     started: datetime | None = None
+    """When it started, or was resumed; None from a resumption until the training operator has taken note of it."""
+    queue: ObservedQueue | None = None
     pods: tuple[ObservedPod, ...] = ()
     leftovers: tuple[tuple[str, str], ...] = ()
     """(kind, name) of everything that carries this attempt's label."""
+
+    @property
+    def lacks_pods(self) -> bool:
+        """It is let in, goes on, and has fewer pods than it wants: they are being made, or refused."""
+        is_waiting = self.exists and not self.deleting and not self.suspended
+        return is_waiting and self.phase in {"", "Created"} and len(self.pods) < self.wanted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,5 +181,7 @@ class Observed:
     claims: dict[str, ObservedClaim] = field(default_factory=dict)
     progress: Progress | None = None
     """The newest post that the intake accepted for the newest attempt."""
+    kueue_trouble: str = ""
+    """Why nothing is known of queues, where a PyTorchJob carries one."""
     foreign: tuple[tuple[str, str], ...] = ()
     """(kind, name) of children of an earlier job of the same name, not collected yet: start nothing beside them."""

@@ -11,14 +11,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from finetune_operator.observe import Observed, ObservedAttempt
-from finetune_operator.plan import clearing, export
+from finetune_operator.plan import clearing, ending, export, queue
 from finetune_operator.plan.export import Exporting
-from finetune_operator.plan.judge import Case, Verdict, judge, start_deadline
+from finetune_operator.plan.judge import Case, judge, start_deadline
 from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, stage, unfinished
+from finetune_operator.plan.queue import Wait
 from finetune_operator.plan.run import RunPlan, run_plan
 from finetune_operator.plan.side_job import Refused, SideJobPlan
 from finetune_operator.settings import Settings
-from finetune_operator.spec import AttemptRecord, FineTuneJob
+from finetune_operator.spec import AttemptRecord, FineTuneJob, QueueRecord
 
 LOOK_AGAIN_SECONDS = 5.0
 """For what ends without an event that names this job."""
@@ -61,16 +62,42 @@ class Plan:
     """(kind, name) to delete; only of attempts whose record this pass has read."""
     pods: dict[str, str] = field(default_factory=dict)
     """Name -> uid of the running attempt's pods, for the next pass to compare."""
+    ends: bool = False
+    """Pods of an attempt that is over are not gone yet: their nodes are still taken."""
     admitted: datetime | None = None
+    wait: Wait | None = None
+    """Why the running attempt is held by its queue."""
+    in_queue: QueueRecord | None = None
+    """What is to be remembered of the queue."""
     requeue_after: float | None = None
     """Seconds until a clock of ours needs another pass."""
 
 
 def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """Decide what this pass does."""
-    records = job.recorded.attempts
-    ended = {record.number for record in records}
+    case = running(job, observed, now)
+    live = case.attempt if case is not None else None
+    job = case.job if case is not None else job
+    planned = _stage(job, live, observed, settings, now)
+    waits = planned.state == State.QUEUED
+    return replace(planned, in_queue=queue.record(job, live, waits=waits, now=now))
+
+
+def running(job: FineTuneJob, observed: Observed, now: datetime) -> Case | None:
+    """The newest attempt without a record, as the policies of `judge` look at it."""
+    ended = {record.number for record in job.recorded.attempts}
     live = next((attempt for attempt in reversed(observed.attempts) if attempt.number not in ended), None)
+    if live is None:
+        return None
+    job, live = queue.own(job, live)
+    return Case(job=job, attempt=live, frozen=observed.frozen, now=now)
+
+
+def _stage(
+    job: FineTuneJob, live: ObservedAttempt | None, observed: Observed, settings: Settings, now: datetime
+) -> Plan:
+    """What is to be done: an attempt runs, all is over, the last one is cleared up, or the next one starts."""
+    records = job.recorded.attempts
     if live is not None:
         return _watch(job, live, observed, settings, now)
     last = records[-1] if records else None
@@ -84,27 +111,39 @@ def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime
 def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """The running attempt: has it ended, and if not, where does it stand."""
     verdict = judge(Case(job=job, attempt=live, frozen=observed.frozen, now=now))
-    admitted = job.recorded.admitted or _admitted(live)
+    admitted = job.recorded.admitted or (queue.let_in(live) if live.exists and not queue.held(live) else None)
     if verdict is not None:
-        record = _record(job, live, verdict, observed, now)
+        record = ending.record(job, live, verdict, observed, now)
         state = _state_after(job, record)
         return Plan(
             state=state,
             message=verdict.message,
             attempt=live.number,
             record=record,
+            ends=bool(live.pods),
             admitted=admitted,
             requeue_after=0,
         )
     run = None if live.exists else run_plan(job, live.number, settings, frozen=observed.frozen)
+    held = queue.wait(job, live, observed.kueue_trouble, now) if queue.held(live) else None
     return Plan(
         state=_state_of(job, live),
-        message=_waiting(live),
+        message=held.message if held else _waiting(live),
         attempt=live.number,
         run=run,
-        pods={} if live.suspended else {pod.name: pod.uid for pod in live.pods},
+        obsolete=_over_already(job, observed),
+        pods={} if held else {pod.name: pod.uid for pod in live.pods},
+        wait=held,
         admitted=admitted,
         requeue_after=_next_clock(job, live, admitted, now),
+    )
+
+
+def _over_already(job: FineTuneJob, observed: Observed) -> tuple[tuple[str, str], ...]:
+    """Children of attempts with a record, beside one that lives: a late call of an operator that was killed."""
+    ended = {record.number for record in job.recorded.attempts}
+    return tuple(
+        child for attempt in observed.attempts if attempt.number in ended for child in clearing.deletable(attempt)
     )
 
 
@@ -141,6 +180,7 @@ def _clear(
         message=last.message if last else "",
         attempt=last.number if last else 0,
         obsolete=tuple(child for attempt in observed.attempts for child in clearing.deletable(attempt)),
+        ends=any(attempt.pods for attempt in observed.attempts),
         admitted=job.recorded.admitted,
         requeue_after=min(seconds, default=None),
     )
@@ -163,9 +203,12 @@ def _start(
         return Plan(
             state=State.STARTING, message=message, attempt=done, admitted=admitted, requeue_after=LOOK_AGAIN_SECONDS
         )
-    wait = _backoff(job, settings, now)
-    if wait > 0:
-        message = f"attempt {number} starts in {wait:.0f} s; attempt {done} ended: {last.message if last else ''}"
+    due = _backoff_over(job, settings)
+    if due is not None and due > now:
+        message = (
+            f"attempt {number} starts at {due:%H:%M:%S} UTC; attempt {done} ended: {last.message if last else ''}"
+        )
+        wait = (due - now).total_seconds()
         return Plan(state=State.RESTARTING, message=message, attempt=done, admitted=admitted, requeue_after=wait)
     ready = Ready() if observed.frozen is not None else stage(job, observed, settings)
     if not isinstance(ready, Ready):
@@ -180,40 +223,6 @@ def _not_yet(prepares: Preparing | Refused) -> Plan:
     if isinstance(prepares, Refused):
         return Plan(state=State.FAILED, reason=prepares.reason, message=prepares.message)
     return Plan(state=State.PREPARING, message=prepares.message, prepare=prepares.start, obsolete=prepares.obsolete)
-
-
-def _record(
-    job: FineTuneJob, live: ObservedAttempt, verdict: Verdict, observed: Observed, now: datetime
-) -> AttemptRecord:
-    """The line in status.attempts that says how an attempt ended."""
-    outcome, progress = verdict.outcome, observed.progress
-    return AttemptRecord(
-        number=live.number,
-        reason=verdict.reason,
-        message=verdict.message,
-        counted=verdict.counted,
-        retryable=verdict.retryable,
-        started=live.started or live.created,
-        finished=now,
-        rank=outcome.rank if outcome else _only_rank(job, verdict),
-        node=verdict.pod.node if verdict.pod else None,
-        step=outcome.step if outcome and outcome.step is not None else (progress.step if progress else None),
-        checkpoint_step=_checkpoint(outcome.checkpoint_step if outcome else None, observed),
-        log_tail=outcome.log_tail if outcome else verdict.log_tail,
-    )
-
-
-def _only_rank(job: FineTuneJob, verdict: Verdict) -> int | None:
-    """The rank of a pod that left no record; of several ranks in one pod nobody knows which one it was."""
-    known = verdict.pod is not None and job.spec.processes_per_node == 1
-    return verdict.pod.node_rank if known and verdict.pod else None
-
-
-def _checkpoint(said: int | None, observed: Observed) -> int | None:
-    """The last complete checkpoint that anybody told us of."""
-    if said is not None:
-        return said
-    return observed.progress.checkpoint_step if observed.progress else None
 
 
 def _is_final(job: FineTuneJob, last: AttemptRecord) -> bool:
@@ -238,26 +247,25 @@ def _state_after(job: FineTuneJob, record: AttemptRecord) -> State:
 
 def _state_of(job: FineTuneJob, live: ObservedAttempt) -> State:
     """The state of an attempt that goes on."""
-    if live.suspended:
+    if queue.held(live):
         return State.QUEUED
     running = sum(pod.started is not None for pod in live.pods)
     return State.RUNNING if running >= job.spec.resources.nodes else State.STARTING
 
 
 def _waiting(live: ObservedAttempt) -> str:
-    """What the pods wait for, for people."""
-    return "; ".join(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting)
+    """What the pods wait for, for people; first why there are not all of them."""
+    missing = (
+        f"{live.wanted - len(live.pods)} of {live.wanted} pods are refused: {live.refusal}" if live.refusal else ""
+    )
+    return "; ".join(filter(None, (missing, *(f"{pod.name}: {pod.waiting}" for pod in live.pods if pod.waiting))))
 
 
-def _admitted(live: ObservedAttempt) -> datetime | None:
-    """When the attempt was let in: at its creation, or when the queue lifted its suspension."""
-    if live.suspended or not live.exists:
-        return None
-    return live.started or live.created
+def _backoff_over(job: FineTuneJob, settings: Settings) -> datetime | None:
+    """When the next attempt may start; the wait doubles with each attempt in a row that the user did not wish to end.
 
-
-def _backoff(job: FineTuneJob, settings: Settings, now: datetime) -> float:
-    """Seconds still to wait: doubles with each attempt in a row that did not end by the user's own wish."""
+    A moment, not the seconds that are left: those would make every pass write another status, which wakes a pass.
+    """
     streak = 0
     for record in reversed(job.recorded.attempts):
         if record.reason == "Suspended":
@@ -265,16 +273,21 @@ def _backoff(job: FineTuneJob, settings: Settings, now: datetime) -> float:
         streak += 1
     last = job.recorded.attempts[-1] if job.recorded.attempts else None
     if not streak or last is None or last.finished is None:
-        return 0.0
+        return None
     delay = min(settings.backoff_seconds * 2 ** (streak - 1), settings.backoff_limit_seconds)
-    return max(0.0, (last.finished + timedelta(seconds=delay) - now).total_seconds())
+    return last.finished + timedelta(seconds=delay)
 
 
 def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | None, now: datetime) -> float | None:
-    """Seconds until the deadline or the start timeout, whichever comes first."""
-    limits = [start_deadline(job, live)]
-    deadline = job.spec.run_policy.active_deadline_seconds
-    if deadline is not None and admitted is not None:
-        limits.append(admitted + timedelta(seconds=deadline))
+    """Seconds until the deadline, the start timeout, or another look at pods that are missing for no known reason.
+
+    Of a held one, until it is looked at.
+    """
+    if queue.held(live):
+        return queue.look_again(live, now)
+    known = replace(job, recorded=replace(job.recorded, admitted=admitted))
+    limits = (start_deadline(job, live), queue.deadline(known, now))
     waits = [(limit - now).total_seconds() for limit in limits if limit is not None]
+    if live.lacks_pods and not live.refusal:
+        waits.append(LOOK_AGAIN_SECONDS)
     return max(0.0, min(waits)) if waits else None

@@ -56,7 +56,13 @@ def export_plan(job: FineTuneJob, observed: Observed, settings: Settings, paths:
     run = run_plan(job, 0, settings, frozen=observed.frozen, paths=paths)
     silent = dataclasses.replace(run.run, progress_url=None)
     run = dataclasses.replace(
-        run, name=run.config_name, run=silent, network=NetworkProfile(), avoided_nodes=(), suspended=False
+        run,
+        name=run.config_name,
+        run=silent,
+        network=NetworkProfile(),
+        avoided_nodes=(),
+        suspended=False,
+        intake_ca=None,
     )
     name = names.export_name(job.name)
     return SideJobPlan(name=name, run=run, said=job.spec.export, retries=settings.prepare_retries)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from finetune_operator.observe import Frozen, ObservedAttempt, ObservedPod
+from finetune_operator.plan import queue
 from finetune_operator.spec import FineTuneJob
 from finetune_trainer.records import HANG, MORE_MEMORY, PEER_LOST, Outcome
 
@@ -127,7 +128,9 @@ def job_failed(case: Case) -> Verdict | None:
     if attempt.deleting or (not attempt.exists and case.job.recorded.pods):
         return Verdict(reason="PyTorchJobDeleted", message="somebody deleted the PyTorchJob")
     if attempt.phase == "Failed":
-        return Verdict(reason="PyTorchJobFailed", message=attempt.message or "the PyTorchJob failed")
+        # Of its own pods none has failed: those of before an eviction, which were ending, have been taken for its own.
+        counted = attempt.queue is None or not (case.job.recorded.queue and case.job.recorded.queue.evictions)
+        return Verdict(reason="PyTorchJobFailed", message=attempt.message or "the PyTorchJob failed", counted=counted)
     if attempt.phase == "Succeeded":
         return Verdict(
             reason="NoCompletionRecord",
@@ -138,9 +141,10 @@ def job_failed(case: Case) -> Verdict | None:
 
 def deadline_passed(case: Case) -> Verdict | None:
     """Our own clock: the training operator reads its deadline only when something else happens."""
-    limit, admitted = case.job.spec.run_policy.active_deadline_seconds, case.job.recorded.admitted
-    if limit is None or admitted is None or case.now < admitted + timedelta(seconds=limit):
+    due = queue.deadline(case.job, case.now)
+    if due is None or case.now < due:
         return None
+    limit = case.job.spec.run_policy.active_deadline_seconds
     message = f"the job has not ended {limit} s after its first admission (spec.runPolicy.activeDeadlineSeconds)"
     return Verdict(reason="DeadlineExceeded", message=message, retryable=False)
 
@@ -174,17 +178,20 @@ CHAIN: tuple[Policy, ...] = (
 
 def judge(case: Case) -> Verdict | None:
     """The first policy's verdict, or None while the attempt goes on."""
-    if case.attempt.suspended:
-        # A queue holds or evicts the PyTorchJob: its pods come and go without being an attempt's end.
-        return suspended(case) or deadline_passed(case)
-    return next((verdict for policy in CHAIN if (verdict := policy(case))), None)
+    return next((verdict for policy in asked(case) if (verdict := policy(case))), None)
+
+
+def asked(case: Case) -> tuple[Policy, ...]:
+    """The policies that may speak, in their order."""
+    # A queue holds or evicts the PyTorchJob: its pods come and go without being an attempt's end.
+    return (succeeded, suspended, deadline_passed) if queue.held(case.attempt) else CHAIN
 
 
 def start_deadline(job: FineTuneJob, attempt: ObservedAttempt) -> datetime | None:
     """When all pods must have started; None once they have."""
     running = sum(pod.started is not None for pod in attempt.pods)
-    since = attempt.started or attempt.created
-    if since is None or attempt.suspended or running >= job.spec.resources.nodes:
+    since = queue.let_in(attempt)
+    if since is None or queue.held(attempt) or running >= job.spec.resources.nodes:
         return None
     return since + timedelta(seconds=job.spec.scheduling.start_timeout_seconds)
 

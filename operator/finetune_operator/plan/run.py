@@ -12,7 +12,7 @@ from finetune_operator.observe import Frozen
 from finetune_operator.plan.source import source_of
 from finetune_operator.settings import Settings
 from finetune_operator.spec import DATASET_SCHEMES, MODEL_SCHEMES, FineTuneJob, Location, claims, parse_location
-from finetune_operator.spec.types import Claim
+from finetune_operator.spec.pods import Claim
 from finetune_trainer import config
 from finetune_trainer.deepspeed import resolve
 from finetune_trainer.records import CONFIG_DIR, CONTRACT_VERSION, DEEPSPEED_FILE, Preparation, RunSpec
@@ -76,6 +76,8 @@ class RunPlan:
     """Names of nodes that the pods must not get."""
     suspended: bool = False
     """Created suspended, for a queue to admit."""
+    intake_ca: str | None = None
+    """Certificates (PEM) by which the pods know the intake; None: those of their image, or it speaks HTTP."""
 
 
 def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers need
@@ -109,6 +111,7 @@ def run_plan(  # noqa: PLR0913 - all but three are keywords that few callers nee
         run_as_user=settings.run_as_user,
         avoided_nodes=avoided_nodes(job),
         suspended=spec.scheduling.queue is not None,
+        intake_ca=settings.intake_ca if settings.intake_url else None,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from finetune_operator.observe import ObservedJob, Told
 from finetune_operator.plan.run import RunPlan
-from finetune_operator.spec.types import SideJob
+from finetune_operator.spec.policies import SideJob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

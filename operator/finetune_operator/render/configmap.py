@@ -9,7 +9,7 @@ from finetune_operator.plan import RunPlan
 from finetune_operator.render import metadata
 from finetune_operator.render.metadata import Manifest
 from finetune_operator.render.text import json_text, yaml_text
-from finetune_trainer.records import DATASET_INFO_FILE, DEEPSPEED_FILE, HOSTFILE, RUN_FILE, TRAIN_FILE
+from finetune_trainer.records import DATASET_INFO_FILE, DEEPSPEED_FILE, HOSTFILE, INTAKE_CA_FILE, RUN_FILE, TRAIN_FILE
 
 
 def frozen(plan: RunPlan) -> Manifest:
@@ -21,7 +21,7 @@ def frozen(plan: RunPlan) -> Manifest:
         names.ANNOTATION_NODES: str(plan.run.nodes),
     }
     labels = metadata.of_job(plan, names.ROLE_CONFIG)
-    return of(metadata.child(plan, plan.config_name, labels, annotations), files(plan))
+    return of(metadata.child(plan, plan.config_name, labels, annotations), files(plan), fixed=True)
 
 
 def files(plan: RunPlan) -> dict[str, str]:
@@ -35,9 +35,17 @@ def files(plan: RunPlan) -> dict[str, str]:
 
 
 def of_attempt(plan: RunPlan) -> Manifest:
-    """The hostfile: pods' names change with every attempt."""
+    """The hostfile, and what the intake is known by: both may change with every attempt.
+
+    Not immutable: a pass that was cut off before the PyTorchJob applies it once more, perhaps with a new certificate.
+    """
     labels = metadata.of_attempt(plan, names.ROLE_CONFIG)
-    return of(metadata.child(plan, plan.name, labels), {HOSTFILE: hostfile(plan)})
+    return of(metadata.child(plan, plan.name, labels), {HOSTFILE: hostfile(plan), **authority(plan)})
+
+
+def authority(plan: RunPlan) -> dict[str, str]:
+    """The file by which the pods know the intake; none where it speaks HTTP, or their image knows it."""
+    return {INTAKE_CA_FILE: f"{plan.intake_ca.strip()}\n"} if plan.intake_ca is not None else {}
 
 
 def hostfile(plan: RunPlan) -> str:
@@ -46,6 +54,7 @@ def hostfile(plan: RunPlan) -> str:
     return "".join(f"{host} slots={plan.run.processes_per_node}\n" for host in hosts)
 
 
-def of(meta: Manifest, data: dict[str, str]) -> Manifest:
-    """A ConfigMap that is never changed."""
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "immutable": True, "data": data}
+def of(meta: Manifest, data: dict[str, str], *, fixed: bool = False) -> Manifest:
+    """A ConfigMap; one that is fixed can never be changed."""
+    immutable = {"immutable": True} if fixed else {}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, **immutable, "data": data}

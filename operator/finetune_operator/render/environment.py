@@ -10,11 +10,13 @@ from finetune_operator.render.metadata import Manifest
 from finetune_operator.render.volumes import TOKEN_FILE
 from finetune_trainer.records import (
     ENV_ATTEMPT,
+    ENV_CA_FILE,
     ENV_CONFIG_DIR,
     ENV_NODES,
     ENV_POLICY,
     ENV_RUN_DIR,
     ENV_TOKEN_FILE,
+    INTAKE_CA_FILE,
 )
 
 LARGE = ("k", "i", "M", "G", "T", "P", "E")
@@ -78,7 +80,11 @@ def _contract(plan: RunPlan) -> dict[str, str]:
         ENV_POLICY: plan.run.policy(),
         ENV_RUN_DIR: plan.paths.run,
     }
-    return fixed | ({ENV_TOKEN_FILE: TOKEN_FILE} if plan.run.progress_url is not None else {})
+    if plan.run.progress_url is not None:
+        fixed[ENV_TOKEN_FILE] = TOKEN_FILE
+    if plan.intake_ca is not None:
+        fixed[ENV_CA_FILE] = f"{plan.paths.config}/{INTAKE_CA_FILE}"
+    return fixed
 
 
 def _threads(cpu: str, processes: int) -> int:

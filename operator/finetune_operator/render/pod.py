@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune_operator import names
 from finetune_operator.plan import OWN_MODEL, RunPlan
-from finetune_operator.render import avoidance, environment, metadata, overlay, volumes
+from finetune_operator.render import avoidance, confinement, environment, metadata, overlay, volumes
 from finetune_operator.render.metadata import Manifest
 
 COMMAND = ("finetune", "supervise")
@@ -65,7 +65,7 @@ def of(  # noqa: PLR0913 - what differs between a rank's pod and one that prepar
     merged = overlay.merge(ours, patch, keep=names.CONTAINER)
     # By these labels the pods are found again: the overlay may add to them only.
     merged["metadata"]["labels"] = {**merged["metadata"].get("labels", {}), **labels}
-    merged["spec"] = avoidance.avoiding(merged["spec"], plan.avoided_nodes)
+    merged["spec"] = confinement.confined(avoidance.avoiding(merged["spec"], plan.avoided_nodes))
     return merged
 
 

@@ -16,7 +16,8 @@ COMMAND = ("finetune", "prepare")
 
 def files(plan: PreparePlan) -> Manifest:
     """What the ranks will read, with what is to be prepared."""
-    data = {**configmap.files(plan.run), PREPARE_FILE: json_text(dataclasses.asdict(plan.wanted))}
+    wanted = json_text(dataclasses.asdict(plan.wanted))
+    data = {**configmap.files(plan.run), **configmap.authority(plan.run), PREPARE_FILE: wanted}
     labels = metadata.of_job(plan.run, names.ROLE_PREPARE)
     return configmap.of(metadata.child(plan.run, plan.run.config_name, labels), data)
 

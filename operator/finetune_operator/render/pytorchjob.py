@@ -10,13 +10,10 @@ from finetune_operator.render.metadata import Manifest
 
 def of(plan: RunPlan) -> Manifest:
     """Master and Workers from one template; no deadline, TTL or backoff limit: we keep those ourselves."""
-    labels = metadata.of_attempt(plan, names.ROLE_TRAIN)
-    if plan.job.spec.scheduling.queue is not None:
-        labels[names.LABEL_QUEUE] = plan.job.spec.scheduling.queue
     return {
         "apiVersion": names.PYTORCHJOB_API_VERSION,
         "kind": "PyTorchJob",
-        "metadata": metadata.child(plan, plan.name, labels),
+        "metadata": metadata.child(plan, plan.name, _labels(plan)),
         "spec": {
             # As an integer's text: only then does the training operator compute WORLD_SIZE right.
             "nprocPerNode": str(plan.run.processes_per_node),
@@ -26,10 +23,28 @@ def of(plan: RunPlan) -> Manifest:
     }
 
 
+def _labels(plan: RunPlan) -> dict[str, str]:
+    """Ours, and those by which Kueue takes the PyTorchJob into a queue."""
+    scheduling = plan.job.spec.scheduling
+    queue = {names.LABEL_QUEUE: scheduling.queue, names.LABEL_QUEUE_PRIORITY: scheduling.queue_priority_class_name}
+    said = {label: value for label, value in queue.items() if value is not None}
+    return {**metadata.of_attempt(plan, names.ROLE_TRAIN), **said}
+
+
 def _run_policy(plan: RunPlan) -> Manifest:
     """`suspend` only when a queue is to admit the job: afterwards the field is the queue's."""
-    policy: Manifest = {"cleanPodPolicy": plan.job.spec.run_policy.clean_pods}
+    policy: Manifest = {"cleanPodPolicy": plan.job.spec.run_policy.clean_pods, **_gang(plan)}
     return {**policy, "suspend": True} if plan.suspended else policy
+
+
+def _gang(plan: RunPlan) -> Manifest:
+    """The training operator makes a PodGroup of it, with what its pods ask for; fewer pods than all are of no use."""
+    scheduling = plan.job.spec.scheduling
+    if scheduling.gang is None:
+        return {}
+    optional = {"queue": scheduling.gang.queue, "priorityClass": scheduling.priority_class_name}
+    said = {key: value for key, value in optional.items() if value is not None}
+    return {"schedulingPolicy": {"minAvailable": plan.run.nodes, **said}}
 
 
 def _replicas(plan: RunPlan) -> Manifest:

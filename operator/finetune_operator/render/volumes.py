@@ -35,7 +35,7 @@ def of(plan: RunPlan) -> Volumes:
         (_shared_memory(plan.job.spec.storage.shared_memory), _mounted("dshm", "/dev/shm")),  # noqa: S108
     ]
     if plan.run.progress_url is not None:
-        ours.append((_token(), _mounted("token", TOKEN_DIR, read_only=True)))
+        ours.append((_token(plan), _mounted("token", TOKEN_DIR, read_only=True)))
     volume_of = _volume_names(plan.mounts)
     return Volumes(
         volumes=(*(volume for volume, _ in ours), *_claims(plan.mounts, volume_of)),
@@ -98,7 +98,8 @@ def _shared_memory(size: str | None) -> Manifest:
     return _volume("dshm", "emptyDir", {"medium": "Memory", **limit})
 
 
-def _token() -> Manifest:
-    """A token of this pod for our intake alone; the API server refuses it."""
-    token = {"audience": names.TOKEN_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
+def _token(plan: RunPlan) -> Manifest:
+    """A token of this pod for our intake and this job alone; the API server refuses it."""
+    key = names.Key(plan.job.namespace, plan.job.name)
+    token = {"audience": names.audience(key), "expirationSeconds": TOKEN_SECONDS, "path": "token"}
     return _volume("token", "projected", {"sources": [{"serviceAccountToken": token}]})

@@ -9,11 +9,13 @@ from finetune_operator.spec.machine import machine_of
 from finetune_operator.spec.parse import FineTuneJob, parse
 from finetune_operator.spec.recorded import (
     AttemptRecord,
+    QueueRecord,
     Recorded,
     attempt_from_status,
     attempt_to_status,
     from_time,
     pods_to_status,
+    queue_to_status,
     recorded_from_status,
     to_time,
 )
@@ -28,6 +30,7 @@ __all__ = [
     "FineTuneJob",
     "FineTuneJobSpec",
     "Location",
+    "QueueRecord",
     "Recorded",
     "SpecInvalid",
     "Violation",
@@ -40,6 +43,7 @@ __all__ = [
     "parse",
     "parse_location",
     "pods_to_status",
+    "queue_to_status",
     "recorded_from_status",
     "to_time",
 ]

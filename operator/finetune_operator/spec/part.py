@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+
+from finetune_operator import names
 
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i|[eE][0-9]{1,2})?$"
 """A Kubernetes quantity that is not negative: 64, 0.5, 500m, 80Gi, 1e3."""
@@ -22,9 +33,16 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _of_the_jobs_namespace(text: str) -> str:
+    """No path, and nothing of another namespace."""
+    if not names.is_name(text):
+        raise ValueError(f"must be the name of an object of the job's own namespace, e.g. runs, not {text[:60]}")
+    return text
+
+
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
 Flag = Annotated[bool, Strict()]
-Name = Annotated[str, Field(min_length=1, max_length=253)]
+Name = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_of_the_jobs_namespace)]
 Seconds = Annotated[Whole, Field(ge=0, le=2_147_483_647)]
 Quantity = Annotated[
     str,

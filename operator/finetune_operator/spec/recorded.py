@@ -32,6 +32,29 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QueueRecord:
+    """status.queue: where the job stands in its queue, and what of its past the cluster forgets."""
+
+    name: str = ""
+    """The LocalQueue."""
+    state: str = ""
+    """Waiting, Reserved, Admitted, Evicted, as Kueue's Workload has it; empty before there is one."""
+    workload: str | None = None
+    cluster_queue: str | None = None
+    flavors: tuple[str, ...] = ()
+    position: int | None = None
+    position_in_cluster_queue: int | None = None
+    admission: str | None = None
+    """When Kueue admitted it last: pods that were seen under another admission are not this one's."""
+    admissions: int = 0
+    evictions: int = 0
+    since: datetime | None = None
+    """Since when it waits; None while it does not."""
+    waited_seconds: int = 0
+    """In the queue since its first admission, without the present wait: the deadline leaves them out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recorded:
     """What our own status said before this pass: memory that the cluster's objects can't hold."""
 
@@ -41,6 +64,8 @@ class Recorded:
     """Name -> uid of the running attempt's pods, as first seen."""
     admitted: datetime | None = None
     """First admission: the deadline's clock."""
+    queue: QueueRecord | None = None
+    """None for a job that never had a queue."""
     status: dict[str, Any] = field(default_factory=dict)
     """The whole of status, as read."""
 
@@ -84,6 +109,45 @@ def attempt_from_status(entry: object) -> AttemptRecord | None:
     )
 
 
+def queue_to_status(record: QueueRecord) -> dict[str, Any]:
+    """status.queue; what is not known is left out."""
+    entry = {
+        "name": record.name,
+        "state": record.state or None,
+        "workload": record.workload,
+        "clusterQueue": record.cluster_queue,
+        "flavors": list(record.flavors) or None,
+        "position": record.position,
+        "positionInClusterQueue": record.position_in_cluster_queue,
+        "admittedTime": record.admission,
+        "admissions": record.admissions,
+        "evictions": record.evictions,
+        "since": record.since and to_time(record.since),
+        "waitedSeconds": record.waited_seconds,
+    }
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def queue_from_status(entry: object) -> QueueRecord | None:
+    """What `queue_to_status` wrote; None where there is nothing."""
+    if not isinstance(entry, Mapping):
+        return None
+    return QueueRecord(
+        name=_str(entry, "name") or "",
+        state=_str(entry, "state") or "",
+        workload=_str(entry, "workload"),
+        cluster_queue=_str(entry, "clusterQueue"),
+        flavors=tuple(flavor for flavor in _list(entry, "flavors") if isinstance(flavor, str)),
+        position=_int(entry, "position"),
+        position_in_cluster_queue=_int(entry, "positionInClusterQueue"),
+        admission=_str(entry, "admittedTime"),
+        admissions=_int(entry, "admissions") or 0,
+        evictions=_int(entry, "evictions") or 0,
+        since=from_time(entry.get("since")),
+        waited_seconds=_int(entry, "waitedSeconds") or 0,
+    )
+
+
 def pods_to_status(pods: Mapping[str, str]) -> list[dict[str, str]]:
     """status.pods: name and uid of each pod, by name."""
     return [{"name": name, "uid": uid} for name, uid in sorted(pods.items())]
@@ -102,6 +166,7 @@ def recorded_from_status(status: object) -> Recorded:
             if isinstance(pod, Mapping) and (name := _str(pod, "name")) and (uid := _str(pod, "uid"))
         },
         admitted=from_time(status.get("admittedTime")),
+        queue=queue_from_status(status.get("queue")),
         status=dict(status),
     )
 

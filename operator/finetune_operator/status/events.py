@@ -7,30 +7,26 @@ in the middle of it, are the same ones, and the API server takes each name once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from finetune_operator import names
+from finetune_operator.status import admission
 from finetune_operator.status.conditions import find
+from finetune_operator.status.told import Event
 
 _SUCCEEDED = "Succeeded"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
-    """One thing that happened."""
-
-    reason: str
-    message: str
-    type: Literal["Normal", "Warning"] = "Normal"
-    once: str
-    """Names it among all events of the job."""
 
 
 def events(previous: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[Event, ...]:
     """What happened between two statuses, in the order in which it did."""
     before = previous or {}
-    return (*_ended(before, new), *_started(before, new), *_reached(before, new), *_over(before, new))
+    return (
+        *_ended(before, new),
+        *_started(before, new),
+        *admission.events(before, new),
+        *_reached(before, new),
+        *_over(before, new),
+    )
 
 
 def _ended(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Event]:
@@ -63,8 +59,9 @@ def _started(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Even
 
 
 def _begun(status: Mapping[str, Any]) -> int:
-    """The newest attempt; none while its children are refused, which is what the condition tells."""
-    return 0 if find(names.RECONCILING, status).get("status") == "True" else int(status.get("attempt", 0))
+    """The newest attempt; none while its children are refused, or wait in a queue, which is what conditions tell."""
+    is_refused = find(names.RECONCILING, status).get("status") == "True"
+    return 0 if is_refused or status.get("queue", {}).get("since") else int(status.get("attempt", 0))
 
 
 def _reached(before: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Event]:

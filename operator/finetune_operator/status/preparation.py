@@ -19,7 +19,7 @@ def condition(plan: Plan, observed: Observed, previous: Mapping[str, Any]) -> Co
         message = plan.message or "fetching the model, making tokens of the data"
         return Condition(type=names.PREPARED, status="False", reason="Preparing", message=message)
     seen = observed.prepare
-    if plan.state == State.FAILED and plan.reason and plan.reason != names.DOES_NOT_FIT:
+    if plan.state == State.FAILED and not plan.attempt and plan.reason != names.DOES_NOT_FIT:
         return Condition(type=names.PREPARED, status="False", reason=plan.reason, message=plan.message)
     if seen is not None and seen.found is not None and seen.found.result == "succeeded":
         return Condition(type=names.PREPARED, status="True", reason="Prepared", message=seen.found.message)

@@ -11,8 +11,16 @@ from finetune_operator import names
 from finetune_operator.observe import Frozen, Observed
 from finetune_operator.plan import PODS, Plan, State
 from finetune_operator.plan.run import output_dir
-from finetune_operator.spec import AttemptRecord, FineTuneJob, Violation, attempt_to_status, pods_to_status, to_time
-from finetune_operator.status import exportation, preparation
+from finetune_operator.spec import (
+    AttemptRecord,
+    FineTuneJob,
+    Violation,
+    attempt_to_status,
+    pods_to_status,
+    queue_to_status,
+    to_time,
+)
+from finetune_operator.status import admission, exportation, preparation
 from finetune_operator.status.conditions import Condition, merge
 from finetune_operator.status.progress import shown
 from finetune_trainer.records import Progress
@@ -29,7 +37,7 @@ READY_MESSAGES = {
     State.PREPARING: "its model and data are prepared; no GPU is taken yet",
     State.QUEUED: "waiting in its queue",
     State.STARTING: "its pods are starting",
-    State.RUNNING: "training",
+    State.RUNNING: "its pods run",
     State.RESTARTING: "the next attempt goes on from the last checkpoint",
     State.SUSPENDED: "suspended; the checkpoint is kept",
     State.EXPORTING: "trained; the adapter is merged into the model, and no GPU is taken any more",
@@ -49,6 +57,7 @@ def of(job: FineTuneJob, plan: Plan, observed: Observed, now: datetime) -> dict[
         "outputDir": output_dir(job, PODS),
         "startTime": previous.get("startTime") or (to_time(now) if plan.attempt else None),
         "admittedTime": to_time(plan.admitted) if plan.admitted else None,
+        "queue": queue_to_status(plan.in_queue) if plan.in_queue else None,
         "completionTime": _completion(plan, previous, now),
         "preparation": preparation.shown(observed, previous),
         "exportedModel": exportation.shown(observed, previous),
@@ -85,14 +94,23 @@ def rejected(
     }
 
 
-def refused(status: Mapping[str, Any], reason: str, message: str, generation: int, now: datetime) -> dict[str, Any]:
-    """A status, told that the API server did not take a child: it is tried again, and people see why it waits."""
-    kept = [condition for condition in status["conditions"] if condition["type"] != names.RECONCILING]
-    wanted = Condition(type=names.RECONCILING, status="True", reason=reason, message=message)
+def refused(
+    body: Mapping[str, Any], told: Mapping[str, Any], reason: str, message: str, now: datetime
+) -> dict[str, Any]:
+    """The status that a pass wanted to tell, of a job of which the API server did not take a child.
+
+    It is tried again, and people see why it waits. Times move with the body's conditions, not with each try.
+    """
+    wanted = [
+        Condition(type=names.READY, status="False", reason=reason, message=message),
+        Condition(type=names.RECONCILING, status="True", reason=reason, message=message),
+    ]
+    previous = (body.get("status") or {}).get("conditions", ())
+    kept = [condition for condition in told["conditions"] if condition["type"] != names.READY]
     return {
-        **status,
+        **told,
         "message": message,
-        "conditions": kept + merge(status["conditions"], [wanted], generation, now),
+        "conditions": merge(previous, wanted, told["observedGeneration"], now) + kept,
     }
 
 
@@ -144,14 +162,15 @@ def _conditions(
     previous: Mapping[str, Any],
 ) -> list[Condition]:
     """The visible list of conditions, in the order that people read them."""
+    training = _training(plan, observed)
     candidates = (
-        _ready(plan),
+        _ready(plan, training),
         _stalled(plan),
         _accepted(job, observed),
         preparation.condition(plan, observed, previous),
-        _admitted(job, plan),
-        _pods_ready(plan),
-        _training(plan, observed),
+        admission.condition(job, plan),
+        _pods_ready(plan, observed),
+        training,
         _checkpoint(observed, records),
         exportation.condition(job, plan, observed, previous),
         _suspended(job, plan),
@@ -160,17 +179,20 @@ def _conditions(
     return [condition for condition in candidates if condition is not None]
 
 
-def _ready(plan: Plan) -> Condition:
+def _ready(plan: Plan, training: Condition) -> Condition:
     """True wherever the job is where it should be: a GitOps tool must not time out on a full queue."""
     if plan.state == State.FAILED:
         return Condition(type=names.READY, status="False", reason="Failed", message=plan.message)
-    return Condition(
-        type=names.READY, status="True", reason=plan.state.value, message=plan.message or READY_MESSAGES[plan.state]
-    )
+    if plan.wait is not None and plan.wait.lasting:
+        return Condition(type=names.READY, status="False", reason=plan.wait.reason, message=plan.message)
+    usual = "training" if training.status == "True" else READY_MESSAGES[plan.state]
+    return Condition(type=names.READY, status="True", reason=plan.state.value, message=plan.message or usual)
 
 
 def _stalled(plan: Plan) -> Condition | None:
-    """Present only after a failure that needs a person."""
+    """Present only where a person is needed: after a failure, or for a queue that will never let the job in."""
+    if plan.wait is not None and plan.wait.lasting:
+        return Condition(type=names.STALLED, status="True", reason=plan.wait.reason, message=plan.message)
     if plan.state != State.FAILED:
         return None
     return Condition(type=names.STALLED, status="True", reason="Failed", message=plan.message)
@@ -195,23 +217,14 @@ def _names_another_image(job: FineTuneJob, frozen: Frozen) -> bool:
     return job.spec.image.repository not in {None, repository} or job.spec.image.tag not in {None, tag}
 
 
-def _admitted(job: FineTuneJob, plan: Plan) -> Condition | None:
-    """Only for jobs with a queue."""
-    queue = job.spec.scheduling.queue
-    if queue is None:
-        return None
-    if plan.state == State.QUEUED:
-        return Condition(type=names.ADMITTED, status="False", reason="Waiting", message=f"in queue {queue}")
-    if plan.admitted is None:
-        return Condition(type=names.ADMITTED, status="False", reason="Waiting")
-    return Condition(type=names.ADMITTED, status="True", reason="Admitted")
-
-
-def _pods_ready(plan: Plan) -> Condition:
+def _pods_ready(plan: Plan, observed: Observed) -> Condition:
     """All ranks' pods run."""
     if plan.state == State.RUNNING:
         return Condition(type=names.PODS_READY, status="True", reason="AllRunning")
-    return Condition(type=names.PODS_READY, status="False", reason=plan.state.value, message=plan.message)
+    are_refused = plan.state == State.STARTING and any(attempt.refusal for attempt in observed.attempts)
+    reason = "PodsRefused" if are_refused else plan.state.value
+    message = "" if plan.wait else plan.message  # Admitted tells it
+    return Condition(type=names.PODS_READY, status="False", reason=reason, message=message)
 
 
 def _training(plan: Plan, observed: Observed) -> Condition:
@@ -235,10 +248,18 @@ def _checkpoint(observed: Observed, records: tuple[AttemptRecord, ...]) -> Condi
 
 
 def _suspended(job: FineTuneJob, plan: Plan) -> Condition | None:
-    """Present for jobs that are, or once were, suspended."""
+    """Present for jobs that are, or once were, suspended: by their user, or by the queue that had let them in."""
+    if plan.state == State.SUSPENDED and plan.ends:
+        message = "a checkpoint is saved, then the pods end"
+        return Condition(type=names.SUSPENDED, status="False", reason="Suspending", message=message)
     if plan.state == State.SUSPENDED:
-        return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message="spec.runPolicy.suspend")
-    if any(record.reason == "Suspended" for record in job.recorded.attempts):
+        message = "spec.runPolicy.suspend is true; no node is taken"
+        return Condition(type=names.SUSPENDED, status="True", reason="Suspended", message=message)
+    if admission.is_evicted(plan):
+        message = "evicted by its queue; Admitted says why"
+        return Condition(type=names.SUSPENDED, status="True", reason=names.QUEUE_SUSPENDS, message=message)
+    was_evicted = plan.in_queue is not None and plan.in_queue.evictions > 0
+    if was_evicted or any(record.reason == "Suspended" for record in job.recorded.attempts):
         return Condition(type=names.SUSPENDED, status="False", reason="Resumed")
     return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import cluster, machine, state
+from . import binaries, cluster, machine, state
 from .layout import Layout, default
 from .process import TREE, members
 from .waiting import ClusterError
@@ -66,6 +66,7 @@ def _build(layout: Layout) -> None:
         _say(f"nothing built: {reason}")
     else:
         cluster.build(layout, _say)
+        binaries.ensure(layout, _say, (binaries.HEALTH,))
 
 
 def _say(text: str) -> None:

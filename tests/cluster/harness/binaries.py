@@ -10,8 +10,8 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .layout import CHECKOUT, Layout
@@ -33,7 +33,7 @@ KUBERNETES_PARTS = (
 )
 """Names under which the one Kubernetes program is called."""
 MANIFESTS = "manifests.yaml"
-"""The training operator's, beside its program: the module cache may be cleaned."""
+"""The training operator's and Kueue's, beside their programs: the module cache may be cleaned."""
 STAGES = "stages.yaml"
 """kwok's, beside its program: without them it ends at once."""
 _STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
@@ -48,6 +48,10 @@ class Program:
     """Folder with its go.mod, under `binaries/`."""
     package: str = "."
     ldflags: str = "-s -w"
+    inside: str | None = field(default=None, repr=False)
+    """A dependency in whose own folder, and with whose own go.sum, it is built. Left out of the key: go.mod has it."""
+    manifests: tuple[str, str] | None = field(default=None, repr=False)
+    """A dependency, and its folder with the kustomization that installs the program."""
 
     @property
     def source(self) -> Path:
@@ -103,15 +107,28 @@ TRAINING_OPERATOR = Program(
     name="training-operator",
     module="training-operator",
     package="github.com/kubeflow/training-operator/cmd/training-operator.v1",
+    manifests=("github.com/kubeflow/training-operator", "manifests/overlays/standalone"),
 )
 COREDNS = Program(name="coredns", module="coredns")
 PAUSE = Program(name="pause", module="pause")
 HELM = Program(name="helm", module="helm", package="helm.sh/helm/v3/cmd/helm", ldflags=_helm_ldflags())
+PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM)
+"""What the cluster needs, and Helm."""
+KUEUE = Program(
+    name="kueue",
+    module="kueue",
+    package="./cmd/kueue",
+    inside="sigs.k8s.io/kueue",
+    manifests=("sigs.k8s.io/kueue", "config/default"),
+)
+"""For few tests: ten minutes on two cores."""
 KWOK = Program(name="kwok", module="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
-PROGRAMS = (KUBERNETES, TRAINING_OPERATOR, COREDNS, PAUSE, HELM, KWOK)
+"""For measuring scale: nodes and pods of which nothing runs."""
+HEALTH = Program(name="health", module="health")
+"""What kstatus, Flux and Argo CD say of objects; no part of a cluster."""
 
 
-def ensure(layout: Layout, say: Callable[[str], None]) -> None:
+def ensure(layout: Layout, say: Callable[[str], None], programs: Sequence[Program] = PROGRAMS) -> None:
     """Build what the cache lacks.
 
     Raises:
@@ -120,20 +137,20 @@ def ensure(layout: Layout, say: Callable[[str], None]) -> None:
     layout.cache.mkdir(parents=True, exist_ok=True)
     with (layout.cache / "bin.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for program in PROGRAMS:
+        for program in programs:
             if not program.path(layout).exists():
                 _build(program, layout, say)
-        if not (TRAINING_OPERATOR.folder(layout) / MANIFESTS).exists():
-            _write_manifests(layout)
-        if not (KWOK.folder(layout) / STAGES).exists():
-            _write_stages(layout)
+            if program.manifests is not None and not (program.folder(layout) / MANIFESTS).exists():
+                _write_manifests(program, *program.manifests, layout)
+            if program is KWOK and not (KWOK.folder(layout) / STAGES).exists():
+                _write_stages(layout)
 
 
 def link(layout: Layout) -> None:
     """Make the cluster's folder of programs, kubectl among them."""
     layout.bin.mkdir(parents=True, exist_ok=True)
     targets = {part: KUBERNETES.path(layout) for part in KUBERNETES_PARTS}
-    targets |= {program.name: program.path(layout) for program in (TRAINING_OPERATOR, COREDNS, HELM, KWOK)}
+    targets |= {program.name: program.path(layout) for program in (TRAINING_OPERATOR, COREDNS, HELM)}
     for name, target in targets.items():
         (layout.bin / name).unlink(missing_ok=True)
         (layout.bin / name).symlink_to(target)
@@ -149,7 +166,8 @@ def _build(program: Program, layout: Layout, say: Callable[[str], None]) -> None
     draft = folder / f"{program.name}.new"
     say(f"building {program.name} (once; minutes when nothing is compiled yet)")
     argv = ["go", "build", "-v", *FLAGS, "-ldflags", program.ldflags, "-o", str(draft), program.package]
-    _run_with_progress(program.name, argv, program.source, say)
+    source = program.source if program.inside is None else _module(program, program.inside)
+    _run_with_progress(program.name, argv, source, say)
     draft.replace(program.path(layout))
 
 
@@ -170,21 +188,21 @@ def _run_with_progress(name: str, argv: list[str], folder: Path, say: Callable[[
     say(f"  {name}: built in {time.monotonic() - start:.0f} s")
 
 
-def _write_manifests(layout: Layout) -> None:
-    """The training operator's standalone overlay, as upstream wrote it."""
-    module = _module(TRAINING_OPERATOR, "github.com/kubeflow/training-operator")
-    rendered = command(KUBERNETES.path(layout), "kubectl", "kustomize", f"{module}/manifests/overlays/standalone")
-    (TRAINING_OPERATOR.folder(layout) / MANIFESTS).write_text(rendered)
+def _write_manifests(program: Program, dependency: str, overlay: str, layout: Layout) -> None:
+    """A program's manifests, as upstream wrote them."""
+    folder = _module(program, dependency) / overlay
+    rendered = command(KUBERNETES.path(layout), "kubectl", "kustomize", folder)
+    (program.folder(layout) / MANIFESTS).write_text(rendered)
 
 
 def _write_stages(layout: Layout) -> None:
     """kwok's own stages: nodes are ready, pods run at once, end at once if they are of a Job, and are gone at once."""
-    stages = Path(_module(KWOK, "sigs.k8s.io/kwok")) / "kustomize/stage"
+    stages = _module(KWOK, "sigs.k8s.io/kwok") / "kustomize/stage"
     files = [file for folder in _STAGE_FOLDERS for file in sorted((stages / folder).glob("[!k]*.yaml"))]
     (KWOK.folder(layout) / STAGES).write_text("\n---\n".join(file.read_text() for file in files))
 
 
-def _module(program: Program, dependency: str) -> str:
-    """The folder of a dependency's source."""
+def _module(program: Program, dependency: str) -> Path:
+    """Where Go keeps a dependency of a program's module."""
     command("go", "-C", program.source, "mod", "download", dependency)
-    return command("go", "-C", program.source, "list", "-m", "-f", "{{.Dir}}", dependency)
+    return Path(command("go", "-C", program.source, "list", "-m", "-f", "{{.Dir}}", dependency))

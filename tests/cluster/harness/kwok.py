@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from . import binaries
 from .binaries import KWOK, STAGES
 from .controlplane import component
 from .kubectl import administrator
@@ -30,10 +31,11 @@ _PORT = 12247
 
 def start(layout: Layout, nodes: int) -> None:
     """Start kwok and make so many nodes; returns when all are ready."""
+    binaries.ensure(layout, print, (KWOK,))
     kwok = component(layout, "kwok")
     kwok.start(
         [
-            layout.bin / "kwok",
+            KWOK.path(layout),
             f"--kubeconfig={layout.kubeconfig}",
             f"--config={KWOK.folder(layout) / STAGES}",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",

@@ -79,6 +79,11 @@ class Layout:
         return self.state / "logs"
 
     @property
+    def audit(self) -> Path:
+        """What service accounts asked the API server for; `audit` beside the harness reads it."""
+        return self.logs / "audit.log"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.state / "kubeconfig"
 

@@ -40,6 +40,8 @@ ADMIN = Identity(name="admin", user="admin", group="system:masters")
 CONTROLLER_MANAGER = Identity(name="controller-manager", user="system:kube-controller-manager")
 SCHEDULER = Identity(name="scheduler", user="system:kube-scheduler")
 PROXY = Identity(name="kube-proxy", user="system:kube-proxy")
+AGGREGATOR = Identity(name="front-proxy", user="front-proxy-client")
+"""The API server, where it passes a request on to Kueue's own."""
 DNS = Identity(name="coredns", user="finetune:coredns")
 
 
@@ -58,15 +60,16 @@ def create(layout: Layout, nodes: Iterable[Node]) -> None:
     command("openssl", "req", "-x509", *_KEY, *_DAYS, *subject, "-keyout", key, "-out", certificate)
     command("openssl", "genrsa", "-out", layout.pki / "sa.key", "2048")
     command("openssl", "rsa", "-in", layout.pki / "sa.key", "-pubout", "-out", layout.pki / "sa.pub")
-    parts = [SERVER, ADMIN, CONTROLLER_MANAGER, SCHEDULER, PROXY, DNS, *map(kubelet, nodes)]
+    parts = [SERVER, ADMIN, CONTROLLER_MANAGER, SCHEDULER, PROXY, AGGREGATOR, DNS, *map(kubelet, nodes)]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda part: _issue(layout, part), parts))
+        list(pool.map(lambda part: issue(layout, part), parts))
     for part in parts:
         _write_private(layout.pki / f"{part.name}.kubeconfig", json.dumps(_client(layout, part), indent=1))
     _write_private(layout.kubeconfig, (layout.pki / "admin.kubeconfig").read_text())
 
 
-def _issue(layout: Layout, part: Identity) -> None:
+def issue(layout: Layout, part: Identity) -> None:
+    """<name>.key and <name>.crt in the folder of certificates, signed by the cluster's authority."""
     path = layout.pki / part.name
     subject = (f"/O={part.group}" if part.group else "") + f"/CN={part.user}"
     names = f"subjectAltName={','.join(part.names)}\n" if part.names else ""

@@ -32,8 +32,9 @@ FIXED_FOLDERS = (
     "/var/lib/kubelet",
     "/var/log/containers",
     "/tmp/k8s-webhook-server",
+    "/visibility",
 )
-"""Where containerd, the CNI plugins, the kubelet and the training operator write, whatever we tell them."""
+"""Where containerd, the CNI plugins, the kubelet, the training operator and Kueue write, whatever we tell them."""
 _PROC_SYS = Path("/proc/sys")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -47,7 +48,13 @@ def run_on_host(layout: Layout) -> None:
         ["unshare", "--mount", "sh", "-c", script, certificates, layout.bin / "training-operator", *arguments],
         environment={"KUBECONFIG": str(layout.kubeconfig)},
     )
-    until("the webhook's certificates", lambda: _copy_certificates(layout), alive=operator.alive, log=operator.log)
+    secret = (NAMESPACE, _SECRET, certificates)
+    until(
+        "the webhook's certificates",
+        lambda: copy_certificates(layout, *secret),
+        alive=operator.alive,
+        log=operator.log,
+    )
     until(
         "the training operator",
         lambda: "Serving webhook server" in operator.log.read_text(),
@@ -83,14 +90,14 @@ def _endpoint() -> dict[str, Any]:
     }
 
 
-def _copy_certificates(layout: Layout) -> bool:
-    """What a kubelet does: bring the Secret, which the operator fills, to the files that it waits for."""
-    secret = json.loads(administrator(layout)("-n", NAMESPACE, "get", "secret", _SECRET, "-o", "json"))
+def copy_certificates(layout: Layout, namespace: str, name: str, folder: Path) -> bool:
+    """What a kubelet does: bring a Secret, which its program fills, to the files that it waits for."""
+    secret = json.loads(administrator(layout)("-n", namespace, "get", "secret", name, "-o", "json"))
     data = secret.get("data") or {}
     if not all(data.get(key) for key in _KEYS):
         return False
     for key in _KEYS:
-        draft = layout.data / "webhook-certificates" / f".{key}"
+        draft = folder / f".{key}"
         draft.write_bytes(base64.b64decode(data[key]))
-        draft.rename(draft.with_name(key))
+        draft.rename(folder / key)
     return True

@@ -353,3 +353,18 @@ def test_the_owner_of_a_job_may_know_better_than_the_estimate() -> None:
     spec = {"datasets": [{"name": "identity"}], "storage": {"output": {"claimName": "runs"}}}
     wanted = parse({**body, "spec": {**spec, **SEVEN_B, "training": FULL}})
     assert check(wanted, Observed(), STRICT) == ()
+
+
+def test_a_gang_needs_a_scheduler_that_starts_gangs() -> None:
+    (refusal,) = told(claim(RWX), scheduling={"gang": {}})
+    assert refusal.startswith("spec.scheduling.gang: needs a gang scheduler: the training operator runs without")
+    assert told(claim(RWX), Settings(gang_scheduler="scheduler-plugins"), scheduling={"gang": {}}) == []
+    assert told(claim(RWX), Settings(gang_scheduler="volcano"), scheduling={"gang": {"queue": "research"}}) == []
+    (refusal,) = told(claim(RWX), Settings(gang_scheduler="scheduler-plugins"), scheduling={"gang": {"queue": "a"}})
+    assert refusal.startswith("spec.scheduling.gang.queue: is Volcano's")
+
+
+def test_a_priority_among_the_queued_needs_a_queue() -> None:
+    (refusal,) = told(claim(RWX), scheduling={"queuePriorityClassName": "production"})
+    assert refusal.startswith("spec.scheduling.queuePriorityClassName: orders the jobs of a queue")
+    assert told(claim(RWX), scheduling={"queue": "a", "queuePriorityClassName": "production"}) == []

@@ -84,6 +84,36 @@ async def test_what_an_answer_means(
     assert caught.value.retry_after == (7.0 if status == 429 else None)
 
 
+async def test_the_same_failure_is_told_in_the_same_words(server: Server, cluster: KubernetesCluster) -> None:
+    told = set()
+    for port in (51234, 51235):
+        message = f"failed calling webhook: read tcp 10.0.0.1:{port}->10.0.0.2:443: connection reset by peer"
+        server.answers["PATCH", APPLY_PATH] = (500, {"kind": "Status", "message": message})
+        with pytest.raises(WebhookUnavailable) as caught:
+            await cluster.apply(MANIFEST)
+        told.add(str(caught.value))
+    assert len(told) == 1
+    assert "10.0.0.1->10.0.0.2:443" in told.pop()
+
+
+async def test_the_newest_warning_about_an_object(server: Server, cluster: KubernetesCluster) -> None:
+    path = "/api/v1/namespaces/team/events"
+    events = [{"message": "old", "lastTimestamp": "2026-01-01T00:00:00Z"}, {"message": "none"}]
+    events.append({"message": "new", "lastTimestamp": "2026-01-01T00:00:01Z"})
+    server.answers["GET", path] = (200, {"items": events})
+    assert await cluster.warning("team", "uid-1", "FailedCreatePod") == "new"
+    assert server.seen[0][2] == {"fieldSelector": "involvedObject.uid=uid-1,type=Warning,reason=FailedCreatePod"}
+    server.answers["GET", path] = (200, {"items": None})
+    assert await cluster.warning("team", "uid-1", "FailedCreatePod") == ""
+
+
+async def test_the_time_is_the_api_servers(server: Server, cluster: KubernetesCluster) -> None:
+    await cluster.now()
+    assert [(method, path) for method, path, *_ in server.seen] == [("GET", "/version")]
+    await cluster.now()
+    assert len(server.seen) == 1, "an answer has told the time"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
@@ -171,17 +201,32 @@ async def test_an_event_that_was_told_is_refused_by_its_name(server: Server, clu
     assert names_of[0] == names_of[1] != names_of[2]
 
 
+@pytest.mark.parametrize(
+    "name", ["../../other/persistentvolumeclaims/theirs", "..", "a/status", "a%2Fb", "A", "", "a" * 254]
+)
+async def test_a_name_that_would_lead_elsewhere_is_never_asked_for(
+    server: Server, cluster: KubernetesCluster, name: str
+) -> None:
+    found = await cluster.children(KEY, [name])
+    assert found.claims == {name: None}
+    assert await cluster.job(Key("team", name)) is None
+    assert not [path for _, path, *_ in server.seen if "persistentvolumeclaims" in path or "finetunejobs" in path]
+
+
+AUDIENCE = names.audience(KEY)
+
+
 def review(**changes: Any) -> dict[str, Any]:
     user = {
         "username": "system:serviceaccount:team:default",
         "extra": {POD_NAME: ["x-1-master-0"], POD_UID: ["pod-uid"]},
     }
-    valid = {"authenticated": True, "audiences": [names.TOKEN_AUDIENCE]}
+    valid = {"authenticated": True, "audiences": [AUDIENCE]}
     return {**valid, **changes, "user": {**user, **changes.get("user", {})}}
 
 
 def test_a_pods_token_names_the_pod() -> None:
-    assert speaker(review()) == Speaker(namespace="team", pod="x-1-master-0", uid="pod-uid")
+    assert speaker(review(), AUDIENCE) == Speaker(namespace="team", pod="x-1-master-0", uid="pod-uid")
 
 
 @pytest.mark.parametrize(
@@ -191,10 +236,11 @@ def test_a_pods_token_names_the_pod() -> None:
         review(authenticated=False),
         review(audiences=["https://kubernetes.default.svc"]),
         review(audiences=[]),
+        review(audiences=[names.audience(Key("team", "another"))]),
         review(user={"extra": {}}),
         review(user={"username": "someone"}),
         review(user={"username": "system:node:node-a"}),
     ],
 )
 def test_any_other_token_is_nobodys(status: dict[str, Any]) -> None:
-    assert speaker(status) is None
+    assert speaker(status, AUDIENCE) is None

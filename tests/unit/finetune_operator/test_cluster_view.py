@@ -73,11 +73,14 @@ def test_a_job_of_a_name_that_had_children_is_read_live_again() -> None:
 def test_what_nobody_reads_is_not_kept() -> None:
     view = View()
     view.complete([])
-    raw = child("x-1", 5, spec={"runPolicy": {"suspend": True}, "pytorchReplicaSpecs": {}}, status={"startTime": "t"})
+    replicas = {"Worker": {"replicas": 3, "template": {"spec": {}}}}
+    raw = child(
+        "x-1", 5, spec={"runPolicy": {"suspend": True}, "pytorchReplicaSpecs": replicas}, status={"startTime": "t"}
+    )
     raw["metadata"]["managedFields"] = [{}]
     view.put("PyTorchJob", raw)
     [kept] = (view.of(PLACE) or {})["PyTorchJob"]
-    assert kept["spec"] == {"runPolicy": {"suspend": True}}
+    assert kept["spec"] == {"runPolicy": {"suspend": True}, "pytorchReplicaSpecs": {"Worker": {"replicas": 3}}}
     assert kept["status"] == {"startTime": "t"}
     assert "managedFields" not in kept["metadata"]
 

@@ -28,7 +28,8 @@ from finetune_trainer import config
 
 ROOT = Path(__file__).parents[3]
 SCHEMA: dict[str, Any] = definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-SPEC: dict[str, Any] = SCHEMA["properties"]["spec"]["properties"]
+SPEC_SCHEMA: dict[str, Any] = SCHEMA["properties"]["spec"]
+SPEC: dict[str, Any] = SPEC_SCHEMA["properties"]
 MANIFEST: dict[str, Any] = {
     "apiVersion": names.API_VERSION,
     "kind": names.KIND,
@@ -212,6 +213,36 @@ def test_every_field_has_a_sentence_and_bounds() -> None:
             assert "x-kubernetes-list-type" in schema, path
         if schema.get("type") == "integer":
             assert {"minimum", "maximum", "format"} <= schema.keys(), path
+
+
+OURS = [
+    (path.removeprefix(".spec."), schema)
+    for path, schema in nodes(SCHEMA)
+    if path.startswith(".spec.") and not path.startswith(".spec.training.") and not path.endswith("[]")
+]
+
+
+def test_every_field_tells_what_it_is_when_it_is_not_said() -> None:
+    needed = {
+        f"{path}.{name}".lstrip(".") for path, schema in nodes(SPEC_SCHEMA) for name in schema.get("required", ())
+    }
+    scalars = {path: schema["description"] for path, schema in OURS if "properties" not in schema}
+    silent = [path for path, said in scalars.items() if not re.search("Default: |[uU]nless said", said)]
+    assert set(silent) - needed == set()
+
+
+@pytest.mark.parametrize(("path", "schema"), [one for one in OURS if "Example: " in one[1]["description"]])
+def test_every_example_is_accepted(path: str, schema: dict[str, Any]) -> None:
+    value = yaml.safe_load(schema["description"].rpartition("Example: ")[2])
+    body = copy.deepcopy(MANIFEST)
+    body["spec"]["image"] = {"pullSecrets": [{"name": "one"}]}
+    body["spec"]["datasets"] = [{"name": "t", "uri": "pvc://d/t.jsonl"}]
+    part, *steps = body["spec"], *path.split(".")
+    for step in steps[:-1]:
+        part = part[step.removesuffix("[]")][-1] if step.endswith("[]") else part.setdefault(step, {})
+    part[steps[-1]] = value
+    VALIDATOR.validate(body)
+    parse(body)
 
 
 def test_the_schemas_defaults_are_the_types_own() -> None:

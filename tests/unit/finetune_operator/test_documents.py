@@ -25,7 +25,7 @@ def manifests() -> list[Any]:
         for number, block in enumerate(
             re.findall(r"```yaml\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
         )
-        if "kind: FineTuneJob" in block
+        if re.search(r"^kind: FineTuneJob$", block, re.MULTILINE)
     ]
     assert blocks, "the README shows a manifest"
     return blocks
@@ -49,3 +49,13 @@ def test_every_make_target_that_a_document_names_is_there() -> None:
     }
     assert named
     assert named <= targets
+
+
+def test_every_test_that_the_security_page_names_is_there() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    known = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"(?:[\w/]+/)?(test_\w+\.py)(?:: (test_\w+))?", text)
+    assert len(named) > 10
+    for file, test in named:
+        assert file in known, file
+        assert f"def {test}" in known[file].read_text(encoding="utf-8"), test

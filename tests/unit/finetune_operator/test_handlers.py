@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from finetune_operator import handlers, names
 from finetune_operator.names import Key
 from finetune_operator.settings import Settings
+from finetune_operator.watches import Watches
 
 JOBS, PODS = "finetunejobs", "pods"
 GROUPS = {
@@ -34,6 +35,8 @@ class ApiServer:
         self.requests: list[tuple[str, str, str]] = []
         """(method, plural, labelSelector)."""
         self.listed: dict[str, list[dict[str, Any]]] = {}
+        self.refusals: dict[str, list[int]] = {}
+        """How the next watches of a plural are answered, e.g. 410."""
         self._watches: dict[str, asyncio.Queue[dict[str, Any]]] = {}
 
     def happen(self, plural: str, kind: str, body: dict[str, Any]) -> None:
@@ -55,6 +58,9 @@ class ApiServer:
             return web.json_response({"resources": [self._resource(plural) for plural in GROUPS[request.path]]})
         plural = request.path.rpartition("/")[2]
         self.requests.append((request.method, plural, request.query.get("labelSelector", "")))
+        if "watch" in request.query and self.refusals.get(plural):
+            status = self.refusals[plural].pop(0)
+            return web.json_response({"kind": "Status", "code": status, "message": "refused"}, status=status)
         if "watch" in request.query:
             return await self._stream(request, plural)
         return web.json_response({"metadata": {"resourceVersion": "1"}, "items": self.listed.get(plural, [])})
@@ -91,6 +97,7 @@ class Recorder:
         self.is_news = True
         self.statuses: dict[Key, dict[str, Any] | None] = {}
         self.is_inside = False
+        self.watches = Watches(600)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -211,3 +218,16 @@ async def test_kopf_keeps_nothing_of_an_object() -> None:
     first = await memories.recall(raw)
     assert await memories.recall(raw) is not first
     assert list(memories.iter_all_memories()) == []
+
+
+async def test_a_watch_that_is_answered_410_lists_anew_and_one_that_is_answered_500_is_asked_again(
+    server: ApiServer,
+) -> None:
+    server.refusals = {PODS: [500, 410, 503]}
+    program = Recorder()
+    async with operating(program):
+        server.happen(PODS, "MODIFIED", child("pod-1", "late"))
+        assert (await program.calls.get())[0] == Key("team", "late")
+        assert program.is_inside
+    of_pods = [request for request in server.requests if request[1] == PODS]
+    assert len(of_pods) == 6, "list, watch (500), watch (410), list, watch (503), watch"

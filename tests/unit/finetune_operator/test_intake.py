@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from tests.stories.fake_cluster import FakeCluster
 from tests.stories.story import Story, job
+from yarl import URL as URL_OF
 
 from finetune_operator import intake, names
 from finetune_operator.cluster import ClusterError, Speaker
+from finetune_operator.intake import doorkeeper, pace
 from finetune_operator.intake.protocol import from_kubeflow
 from finetune_operator.names import Key
 from finetune_operator.observe import Posted
@@ -99,6 +103,56 @@ async def test_without_a_valid_token_nobody_is_heard(scene: Scene, token: str | 
 async def test_a_pod_of_another_namespace_is_refused_before_anything_is_looked_up(scene: Scene) -> None:
     status, error = await scene.post(scene.token("demo-1-master-0", namespace="other", uid="x"))
     assert (status, error) == (403, "a pod of namespace other can't speak for job default/demo")
+
+
+async def test_a_token_for_another_job_is_not_valid_here(scene: Scene) -> None:
+    token = scene.token("demo-1-master-0")
+    scene.world.audiences[token] = names.audience(Key("default", "other"))
+    status, error = await scene.post(token)
+    assert (status, "audience finetune.dev/intake/default/demo" in error) == (401, True)
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fother%2Ffinetunejobs%2Ftheirs", "demo%2Fstatus", "%2E%2E", "De_mo"])
+async def test_a_name_that_is_none_leads_nowhere(scene: Scene, name: str) -> None:
+    url = URL_OF(f"http://{scene.client.host}:{scene.client.port}{URL.replace('demo', name)}", encoded=True)
+    async with ClientSession() as session:
+        answer = await session.post(url, json={}, headers={"Authorization": "Bearer x"})
+        assert answer.status == 404
+    assert scene.answered == [404]
+
+
+async def test_a_pod_that_posts_too_often_waits(scene: Scene) -> None:
+    token, other = scene.token("demo-1-master-0"), scene.token("demo-1-worker-0")
+    answers = [(await scene.post(token))[0] for _ in range(doorkeeper.POSTS_IN_A_BURST + 1)]
+    assert answers == [200] * doorkeeper.POSTS_IN_A_BURST + [429]
+    answer = await scene.client.post(URL, json={}, headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+    assert (await scene.post(other))[0] == 200, "another pod is not held up by it"
+
+
+async def test_made_up_tokens_stop_at_the_door(scene: Scene) -> None:
+    tokens = [f"made-up-{number}" for number in range(3 * doorkeeper.REVIEWS_IN_A_BURST)]
+    answers = [status for status, _ in await asyncio.gather(*(scene.post(token) for token in tokens))]
+    assert set(answers) == {401, 429}
+    assert answers.count(401) >= doorkeeper.REVIEWS_IN_A_BURST
+
+
+def test_a_bucket_is_full_again_after_a_while() -> None:
+    now = [100.0]
+    bucket = pace.Pace(at_once=2, per_second=0.5, clock=lambda: now[0])
+    assert [bucket.wait("a") for _ in range(4)] == [0, 0, 2, 2]
+    now[0] += 2
+    assert [bucket.wait("a") for _ in range(2)] == [0, 2]
+    now[0] += 1000
+    assert [bucket.wait("a") for _ in range(3)] == [0, 0, 2], "not fuller than full"
+
+
+def test_a_bucket_of_somebody_who_came_long_ago_is_forgotten() -> None:
+    bucket = pace.Pace(at_once=1, per_second=1.0, clock=lambda: 0.0)
+    assert [bucket.wait("a"), bucket.wait("a")] == [0, 1]
+    for number in range(pace.REMEMBERED):
+        bucket.wait(number)
+    assert bucket.wait("a") == 0
 
 
 async def test_another_pod_of_the_same_namespace_is_refused(scene: Scene) -> None:
@@ -202,7 +256,7 @@ async def test_other_paths_and_verbs_answer_in_json_too(scene: Scene) -> None:
 
 
 async def test_a_cluster_that_is_away_is_not_the_pods_fault(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(_token: str) -> Speaker | None:
+    async def away(_token: str, _audience: str) -> Speaker | None:
         raise ClusterError("POST tokenreviews: connection refused")
 
     monkeypatch.setattr(scene.world, "review", away)

@@ -75,7 +75,7 @@ async def test_progress_is_written_once_in_ten_seconds_and_its_end_too(operator:
     def clock() -> float:
         return world.now.timestamp()
 
-    app = intake.app(world, story.progress, operator.accepted, lambda _code: None, clock=clock)
+    app = intake.app(world, story.progress, operator.accepted, lambda _code: None, clock=clock, steady=clock)
     url, headers = "/v1/namespaces/default/jobs/demo/progress", {"Authorization": "Bearer token"}
     step = 0
     async with TestClient(TestServer(app)) as client:

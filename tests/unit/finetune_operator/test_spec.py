@@ -122,7 +122,10 @@ def test_a_restart_that_begins_at_step_0_is_told(changes: dict[str, Any], word: 
             "spec.storage.output.subPath: must be a relative path without .., not ../b",
         ),
         ({"env": {"A": "1"}}, 'spec.env: must be a list, not {"A": "1"}'),
-        ({"training": None}, "spec.training: is required: A LLaMA-Factory config, pasted as it is."),
+        (
+            {"training": None},
+            "spec.training: is required: A LLaMA-Factory config, pasted as it is; unknown keys are refused.",
+        ),
         ({"training": {"learning_rat": 1}}, "spec.training.learning_rat: unknown key; did you mean learning_rate?"),
         (
             {"training": {"output_dir": "a/../../b"}},

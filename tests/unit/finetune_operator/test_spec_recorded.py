@@ -14,6 +14,7 @@ from finetune_operator.spec import (
     recorded_from_status,
     to_time,
 )
+from finetune_operator.spec.recorded import QueueRecord, queue_from_status, queue_to_status
 
 
 def test_an_attempt_survives_the_round_trip() -> None:
@@ -74,3 +75,23 @@ def test_odd_entries_of_a_status_are_left_out() -> None:
     assert [record.number for record in recorded.attempts] == [1, 2]
     assert recorded.attempts[1] == AttemptRecord(number=2, reason="Unknown", message="", counted=True)
     assert (recorded.pods, recorded.admitted) == ({"a": "1"}, None)
+
+
+def test_what_is_known_of_a_queue_survives() -> None:
+    record = QueueRecord(
+        name="team-a",
+        state="Evicted",
+        workload="pytorchjob-demo-1-a1b2c",
+        cluster_queue="gpus",
+        flavors=("a100", "cpu"),
+        position=2,
+        position_in_cluster_queue=5,
+        admission="2026-01-01T00:00:00Z",
+        admissions=1,
+        evictions=1,
+        since=datetime(2026, 1, 1, 1, tzinfo=UTC),
+        waited_seconds=77,
+    )
+    assert queue_from_status(queue_to_status(record)) == record
+    assert queue_from_status(queue_to_status(QueueRecord())) == QueueRecord()
+    assert queue_from_status(None) is None

@@ -45,6 +45,10 @@ def conditions(said: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {condition["type"]: (condition["status"], condition["reason"]) for condition in said["conditions"]}
 
 
+def refused(body: dict[str, Any], said: dict[str, Any], now: datetime) -> dict[str, Any]:
+    return status.refused(body, said, "WebhookUnavailable", "the training operator does not answer", now)
+
+
 def progress(**fields: Any) -> Progress:
     values = {"phase": "training", "step": 5, "total_steps": 20, "loss": 1.23456, "remaining_seconds": 200}
     return Progress(time=NOW.timestamp(), **{**values, **fields})
@@ -146,7 +150,7 @@ def test_a_change_after_the_start_is_told_not_carried_out() -> None:
 def test_only_a_job_with_a_queue_speaks_of_admission() -> None:
     assert "Admitted" not in conditions(told(Plan(state=State.RUNNING, attempt=1)))
     queued = told(Plan(state=State.QUEUED, attempt=1), scheduling={"queue": "team-a"})
-    assert conditions(queued)["Admitted"] == ("False", "Waiting")
+    assert conditions(queued)["Admitted"] == ("False", "Queued")
 
 
 def test_a_rejected_job_is_stalled_and_keeps_what_was_known() -> None:
@@ -169,11 +173,34 @@ def test_a_mended_job_is_no_longer_stalled() -> None:
     assert conditions(mended)["Accepted"] == ("True", "Accepted")
 
 
-def test_a_child_that_the_api_server_refuses_is_told_as_reconciling() -> None:
+def test_a_child_that_the_api_server_refuses_is_told_as_reconciling_until_it_is_taken() -> None:
     said = told(Plan(state=State.STARTING, attempt=1))
-    waiting = status.refused(said, "WebhookUnavailable", "the training operator does not answer", 3, NOW)
+    waiting = refused({}, said, NOW)
     assert conditions(waiting)["Reconciling"] == ("True", "WebhookUnavailable")
-    assert "Reconciling" not in conditions(told(Plan(state=State.STARTING, attempt=1), waiting))
+    assert conditions(waiting)["Ready"] == ("False", "WebhookUnavailable"), "`kubectl wait` must not call it ready"
+    after = conditions(told(Plan(state=State.STARTING, attempt=1), waiting))
+    assert "Reconciling" not in after
+    assert after["Ready"] == ("True", "Starting")
+
+
+def test_a_refusal_that_stays_is_written_once() -> None:
+    """A write for each try would wake the next pass: the status of the second try is the first one's."""
+    plan, later = Plan(state=State.STARTING, attempt=1), NOW + timedelta(seconds=30)
+    first = refused({}, told(plan), NOW)
+    assert refused({"status": first}, told(plan, first, now=later), later) == first
+
+
+def test_suspended_is_true_when_the_nodes_are_free() -> None:
+    ends = conditions(told(Plan(state=State.SUSPENDED, attempt=1, ends=True)))
+    assert (ends["Suspended"], ends["Ready"]) == (("False", "Suspending"), ("True", "Suspended"))
+    assert conditions(told(Plan(state=State.SUSPENDED, attempt=1)))["Suspended"] == ("True", "Suspended")
+
+
+def test_a_merge_that_failed_says_nothing_against_the_preparation() -> None:
+    plan = Plan(state=State.FAILED, attempt=1, reason="ModelInvalid", message="the base is quantised")
+    assert "Prepared" not in conditions(told(plan))
+    early = Plan(state=State.FAILED, reason="AccessDenied", message="the token is wrong")
+    assert conditions(told(early))["Prepared"] == ("False", "AccessDenied")
 
 
 @pytest.mark.parametrize(

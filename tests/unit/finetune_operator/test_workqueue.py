@@ -200,16 +200,40 @@ async def test_backoff_doubles_is_bounded_and_forgotten_after_success() -> None:
         assert clock.next_alarm() == 1
 
 
-async def test_the_api_servers_own_wish_comes_first() -> None:
-    clock = HandClock()
+@pytest.mark.parametrize(("asked", "waits"), [(17, [17, 17, 17, 17, 17, 32]), (1, [1, 2, 4, 8]), (0, [1, 2, 4])])
+async def test_no_try_comes_before_the_api_servers_own_wish_nor_before_the_backoff(
+    asked: int, waits: list[int]
+) -> None:
+    clock, seen = HandClock(), list[float | None]()
 
     async def one_pass(key: Key) -> None:
-        raise ClusterError("too many requests", retry_after=17)
+        raise ClusterError("too many requests", retry_after=asked)
 
     async with started(one_pass, clock) as queue:
         queue.add(A)
-        await queue.idle()
-        assert clock.next_alarm() == 17
+        for _ in waits:
+            await queue.idle()
+            seen.append(clock.next_alarm())
+            clock.advance(seen[-1] or 0)
+    assert seen == waits
+
+
+async def test_a_queue_that_was_stopped_can_be_started_again() -> None:
+    clock, passes = HandClock(), list[Key]()
+
+    async def one_pass(key: Key) -> None:
+        passes.append(key)
+
+    queue = WorkQueue(concurrency=1, clock=clock)
+    queue.start(one_pass)
+    queue.add_after(A, 10)
+    await queue.stop()
+    queue.start(one_pass)
+    queue.add_after(A, 20)
+    clock.advance(20)
+    await queue.idle()
+    await queue.stop()
+    assert passes == [A]
 
 
 async def test_a_bug_in_a_pass_ends_neither_the_worker_nor_the_job(caplog: pytest.LogCaptureFixture) -> None:

@@ -63,6 +63,16 @@ def test_attempt_one_follows_llamafactory(tmp_path: Path) -> None:
     assert checkpoints.resume_from(anew, str(named)) == named
 
 
+@pytest.mark.parametrize("said", [None, "/elsewhere/checkpoint-3"])
+def test_pods_of_attempt_one_that_a_queue_brings_back_go_on(tmp_path: Path, said: str | None) -> None:
+    make(tmp_path, 50, uid="an earlier job")
+    mine = make(tmp_path, 5)
+    first = context(tmp_path, attempt=1, overwrite_output_dir=True)
+    assert checkpoints.resume_from(first, said) == mine
+    by_hand = dataclasses.replace(first, uid="", spec_hash="")
+    assert checkpoints.resume_from(by_hand, None) is None, "nobody evicts a run by hand: it is to be overwritten"
+
+
 def test_a_named_folder_must_be_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointInvalid, match=r"resume_from_checkpoint: .* is not a checkpoint"):
         checkpoints.resume_from(context(tmp_path, attempt=1), str(tmp_path))
@@ -207,3 +217,22 @@ def test_only_a_completion_of_the_same_specification_counts(tmp_path: Path) -> N
     assert checkpoints.completed(run) == written
     assert checkpoints.completed(dataclasses.replace(run, spec_hash="other")) is None
     assert checkpoints.completed(dataclasses.replace(run, spec_hash="")) is None
+
+
+def test_a_job_that_was_created_again_is_done_whatever_its_uid_and_may_be_overwritten(tmp_path: Path) -> None:
+    run = context(tmp_path, uid="of the first one")
+    run.state_dir.mkdir(parents=True)
+    written = Completion(spec_hash="hash", attempt=3, step=9, train_loss=1.5, finished="2026-01-01T00:00:00+00:00")
+    (run.state_dir / records.COMPLETION_FILE).write_text(written.to_json())
+    again = context(tmp_path, uid="of the second one", attempt=1, overwrite_output_dir=True)
+    assert checkpoints.completed(again) == written
+
+
+def test_a_result_that_is_trained_over_is_no_more(tmp_path: Path) -> None:
+    """Else a manifest that is taken back would find the completion of a result that another one has overwritten."""
+    first = context(tmp_path)
+    first.state_dir.mkdir(parents=True)
+    written = Completion(spec_hash="hash", attempt=1, step=9, train_loss=1.5, finished="2026-01-01T00:00:00+00:00")
+    (first.state_dir / records.COMPLETION_FILE).write_text(written.to_json())
+    keeper(context(tmp_path, uid="changed", spec_hash="other", attempt=1)).claim()
+    assert checkpoints.completed(first) is None

@@ -77,14 +77,15 @@ def resume_from(context: RunContext, said: str | bool | None) -> Path | None:  #
     """The checkpoint that this attempt goes on from; None: it starts at step 0.
 
     Attempt 1 follows `said` (resume_from_checkpoint: a folder, or true for the latest) and overwrite_output_dir, as
-    in LLaMA-Factory. Later attempts go on from the job's latest; without one they begin as attempt 1 did.
+    in LLaMA-Factory. Later attempts, and pods of attempt 1 that a queue brings back, go on from the job's latest;
+    without one they begin as attempt 1 did.
 
     Raises:
         CheckpointInvalid: the checkpoint that the user named is not one.
         OutputNotEmpty: a result without a checkpoint lies there, and it may not be overwritten.
     """
     anew = context.attempt == 1 and said is not True and (isinstance(said, str) or context.overwrite_output_dir)
-    ours = None if anew else latest(context)
+    ours = _own(context) if anew else latest(context)
     if ours is not None:
         return ours.path
     if isinstance(said, str):
@@ -100,6 +101,11 @@ def resume_from(context: RunContext, said: str | bool | None) -> Path | None:  #
 def latest(context: RunContext) -> Checkpoint | None:
     """The latest checkpoint that continues this run: the job's own, or any when nothing may be overwritten."""
     return choose(found(context.output_dir), uid=None if not context.overwrite_output_dir else context.uid)
+
+
+def _own(context: RunContext) -> Checkpoint | None:
+    """The job's own latest: in attempt 1 there is one only where a queue has evicted it; a run by hand has none."""
+    return choose(found(context.output_dir), uid=context.uid) if context.is_job else None
 
 
 def choose(checkpoints: Sequence[Checkpoint], *, uid: str | None) -> Checkpoint | None:

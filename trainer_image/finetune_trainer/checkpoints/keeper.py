@@ -35,6 +35,8 @@ class Keeper:
     def claim(self) -> None:
         """Write that this attempt owns the volume, and clear what earlier ones of this job left half-written.
 
+        Who claims is going to train: a completion that lies there is of another specification, whose result ends here.
+
         Raises:
             Fenced: a later attempt of the same job already does.
         """
@@ -46,6 +48,7 @@ class Keeper:
             except OSError:  # the disk is full, perhaps of what is to be cleared
                 self._clear()
                 atomic.write(self._fence_path, self._fence.to_json())
+            (self.context.state_dir / records.COMPLETION_FILE).unlink(missing_ok=True)
             self._clear()
         self.world.barrier()
 

@@ -28,7 +28,7 @@ def prepare(environment: Mapping[str, str]) -> int:
     pod.run_dir.mkdir(parents=True, exist_ok=True)
     news = News(pod.run_dir / records.PROGRESS_FILE)
     run = RunSpec.from_json((pod.config_dir / records.RUN_FILE).read_text(encoding="utf-8"))
-    poster = Poster(run.progress_url, pod.token_file, news.file) if run.progress_url else None
+    poster = Poster(run.progress_url, pod.token_file, news.file, ca_file=pod.ca_file) if run.progress_url else None
     try:
         found = _found(pod, run, environment, news)
     except Exception as error:

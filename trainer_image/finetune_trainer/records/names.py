@@ -12,6 +12,8 @@ DEEPSPEED_FILE = "ds.json"
 DATASET_INFO_FILE = "dataset_info.json"
 RUN_FILE = "run.json"
 PREPARE_FILE = "prepare.json"
+INTAKE_CA_FILE = "intake-ca.crt"
+"""Certificates by which the operator's intake is known; public."""
 HOSTFILE = "hostfile"
 
 # Variables that the operator (or `finetune run`) sets beside those of the training operator (PET_*, MASTER_*).
@@ -26,6 +28,7 @@ ENV_RUN_DIR = "FINETUNE_RUN_DIR"
 ENV_WORLD_SIZE = "FINETUNE_WORLD_SIZE"
 """How many ranks the job said there would be; set by the supervisor for its ranks."""
 ENV_TERMINATION_LOG = "FINETUNE_TERMINATION_LOG"
+ENV_CA_FILE = "FINETUNE_PROGRESS_CA_FILE"
 ENV_TOKEN_FILE = "FINETUNE_PROGRESS_TOKEN_FILE"  # noqa: S105 - a path's variable, not a secret
 
 # Files of the run folder, written by the ranks, read by the supervisor of the same pod.

@@ -13,7 +13,7 @@ from finetune_trainer.records.record import Record
 
 _POLICY = frozenset(
     {"launcher", "hang_timeout_seconds", "grace_seconds", "checkpoint_seconds", "keep_checkpoint_seconds"}
-    | {"network_device", "min_memlock"}
+    | {"network_device", "min_memlock", "progress_url"}
 )
 """Fields that change nothing of what is trained."""
 

@@ -32,6 +32,8 @@ class Pod:
     node_rank: int
     """As the training operator says, unchecked; 0 where it says nothing of use."""
     token_file: Path | None
+    ca_file: Path | None
+    """By what the operator's intake is known; None: by the authorities of the image."""
     termination_log: Path | None
     """Where the outcome goes for the kubelet; None: /dev/termination-log, where there is one."""
 
@@ -39,6 +41,7 @@ class Pod:
     def from_environment(cls, environment: Mapping[str, str]) -> Pod:
         """Read our own variables; all have a default but the token's file."""
         token_file = environment.get(records.ENV_TOKEN_FILE)
+        ca_file = environment.get(records.ENV_CA_FILE)
         termination_log = environment.get(records.ENV_TERMINATION_LOG)
         rank = environment.get("PET_NODE_RANK", "0")
         return cls(
@@ -47,6 +50,7 @@ class Pod:
             attempt=int(environment.get(records.ENV_ATTEMPT, "1")),
             node_rank=int(rank) if rank.isdecimal() else 0,
             token_file=Path(token_file) if token_file else None,
+            ca_file=Path(ca_file) if ca_file else None,
             termination_log=Path(termination_log) if termination_log else None,
         )
 

@@ -76,7 +76,7 @@ def _poster(run: RunSpec, where: Place, pod: Pod) -> Poster | None:
     """Rank 0 writes the progress, so only its pod posts."""
     if run.progress_url is None or where.node_rank != 0:
         return None
-    return Poster(run.progress_url, pod.token_file, pod.run_dir / records.PROGRESS_FILE)
+    return Poster(run.progress_url, pod.token_file, pod.run_dir / records.PROGRESS_FILE, ca_file=pod.ca_file)
 
 
 def _started(run: RunSpec, where: Place, pod: Pod, command: Command, environment: Mapping[str, str]) -> Launcher:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -22,15 +23,23 @@ class Poster:
     """A thread that posts whenever progress.json changed, at most every 5 s, and once more at the end.
 
     A post that fails is tried again with the next one. Each kind of failure is told once: the training does not
-    depend on the operator being there.
+    depend on the operator being there. Of an https:// url the server's name and certificate are checked.
     """
 
-    def __init__(self, url: str, token_file: Path | None, source: Path, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        token_file: Path | None,
+        source: Path,
+        interval: float = INTERVAL_SECONDS,
+        ca_file: Path | None = None,
+    ) -> None:
         self._url, self._token_file, self._source, self._interval = url, token_file, source, interval
+        self._ca_file = ca_file
         self._posted: str | None = None
         self._told: set[str] = set()
         self._closing = Event()
-        self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the cluster is behind no proxy
+        self._direct: urllib.request.OpenerDirector | None = None
         self._thread = Thread(target=self._run, name="post", daemon=True)
         self._thread.start()
 
@@ -66,7 +75,20 @@ class Poster:
             headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"  # the kubelet renews it
         data = json.dumps(body).encode()
         request = urllib.request.Request(self._url, data, headers, method="POST")  # noqa: S310 - the operator's own URL
-        self._direct.open(request, timeout=TIMEOUT_SECONDS).close()
+        try:
+            self._opener().open(request, timeout=TIMEOUT_SECONDS).close()
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLError):
+                self._direct = None  # the file of certificates may be another one next time
+            raise
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """Without a proxy, for the cluster is behind none; it trusts the certificates of the file alone."""
+        if self._direct is None:
+            trusted = ssl.create_default_context(cafile=self._ca_file)
+            handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
+            self._direct = urllib.request.build_opener(*handlers)
+        return self._direct
 
     def _tell_once(self, failure: str) -> None:
         if failure not in self._told:

@@ -58,6 +58,16 @@ def test_a_key_that_gives_way_is_told(capsys: pytest.CaptureFixture[str]) -> Non
     assert "  note: the settings of the network profile roce may be changed by its owner" in told
 
 
+def test_a_gang_is_taken_where_nobody_knows_the_owners_scheduler(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = str(ROOT / "tests" / "golden" / "manifests" / "gang.yaml")
+    assert call("validate", manifest) == 0
+    monkeypatch.setenv("FINETUNE_OPERATOR_GANG_SCHEDULER", "scheduler-plugins")
+    assert call("validate", manifest) == 1
+    assert "spec.scheduling.gang.queue: is Volcano's" in capsys.readouterr().err
+
+
 def test_a_profile_of_the_owners_is_not_known_without_the_owners_values(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

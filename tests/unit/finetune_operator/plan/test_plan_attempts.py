@@ -137,6 +137,20 @@ def test_backoff_doubles_up_to_its_limit(failures: int, seconds: int) -> None:
     assert later.run.attempt == failures + 1
 
 
+def test_what_is_told_of_a_backoff_is_the_same_in_every_pass_of_it() -> None:
+    known = job(recorded=recorded(record()), policy={"maxAttempts": 10})
+    messages = {make(known, Observed(), NOW + timedelta(seconds=seconds)).message for seconds in range(10)}
+    assert len(messages) == 1
+    assert "attempt 2 starts at" in messages.pop()
+
+
+def test_children_of_an_attempt_with_a_record_go_while_a_later_one_lives() -> None:
+    made = make(job(recorded=recorded(record())), seen(attempt(1), attempt(2)))
+    assert (made.attempt, made.record) == (2, None)
+    assert made.obsolete == (("PyTorchJob", "j-1"), ("ConfigMap", "j-1"))
+    assert made.requeue_after is None or made.requeue_after > 0
+
+
 def test_the_job_has_failed_when_no_attempt_is_left() -> None:
     made = make(job(recorded=recorded(record(1), record(2)), policy={"maxAttempts": 2}), seen(attempt(2)))
     assert made.state == State.FAILED

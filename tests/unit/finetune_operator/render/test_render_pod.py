@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from finetune_operator import plan, render
 from finetune_operator.network_profiles import NetworkProfile
 from finetune_operator.render import Manifest
 from finetune_operator.settings import Settings
@@ -192,6 +193,19 @@ def test_shared_memory(pod: Build) -> None:
     assert dshm(sharedMemory="64Gi") == {"medium": "Memory", "sizeLimit": "64Gi"}
 
 
+def test_what_the_intake_is_known_by_goes_with_the_attempt(
+    planned: Callable[..., plan.RunPlan],
+) -> None:
+    plan_of = planned(settings=Settings(intake_url="https://intake", intake_ca="-----A-----"))
+    frozen, attempt, pytorchjob = render.children(plan_of)
+    assert attempt["data"]["intake-ca.crt"] == "-----A-----\n"
+    assert "intake-ca.crt" not in frozen["data"], "it may change, and what is frozen may not"
+    (trains,) = pytorchjob["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["containers"]
+    assert env(trains)["FINETUNE_PROGRESS_CA_FILE"] == "/etc/finetune/intake-ca.crt"
+    without = render.children(planned(settings=Settings(intake_ca="-----A-----")))
+    assert "-----A-----" not in str(without)
+
+
 def test_a_token_only_where_progress_is_posted(pod: Build, trainer: Build) -> None:
     assert "FINETUNE_PROGRESS_TOKEN_FILE" not in env(trainer())
     container = trainer(settings=INTAKE)
@@ -200,7 +214,7 @@ def test_a_token_only_where_progress_is_posted(pod: Build, trainer: Build) -> No
     volume = next(one for one in pod(settings=INTAKE)["spec"]["volumes"] if one["name"] == mount["name"])
     (source,) = volume["projected"]["sources"]
     assert source["serviceAccountToken"] == {
-        "audience": "finetune.dev/intake", "expirationSeconds": 3600, "path": path.rpartition("/")[2],
+        "audience": "finetune.dev/intake/team-a/tuned", "expirationSeconds": 3600, "path": path.rpartition("/")[2],
     }  # fmt: skip
     assert mount["readOnly"] is True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from supervised_pod import Pod, until
+from tests.certificates import Authority
 
 from finetune_trainer.records import Progress
 from finetune_trainer.supervise.post import Poster
@@ -46,6 +48,16 @@ def server() -> Iterator[Server]:
     yield made
     made.http.shutdown()
     made.http.server_close()
+
+
+@pytest.fixture
+def behind_tls(server: Server, tmp_path: Path) -> str:
+    """The same server at https://localhost, known by ca.crt."""
+    Authority("intake").write(tmp_path, "localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+    return f"https://localhost:{server.http.server_port}/jobs/team/demo"
 
 
 def progress(file: Path, step: int) -> None:
@@ -119,6 +131,44 @@ def test_the_operator_is_reached_without_a_proxy(
     progress(tmp_path / "progress.json", 1)
     Poster(server.url, None, tmp_path / "progress.json", interval=600).close()
     assert len(server.posts) == 1
+
+
+def test_the_operator_is_known_by_the_certificates_that_were_given(
+    server: Server, behind_tls: str, tmp_path: Path
+) -> None:
+    progress(tmp_path / "progress.json", 1)
+    Poster(behind_tls, None, tmp_path / "progress.json", interval=600, ca_file=tmp_path / "ca.crt").close()
+    assert len(server.posts) == 1
+
+
+@pytest.mark.parametrize("known", ["nothing", "another authority", "another name"])
+def test_nothing_is_posted_to_a_stranger(
+    server: Server, behind_tls: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, known: str
+) -> None:
+    other = tmp_path / "other.crt"
+    other.write_text(Authority("another").text)
+    files = {"nothing": None, "another authority": other, "another name": tmp_path / "ca.crt"}
+    url = behind_tls.replace("localhost", "127.0.0.1") if known == "another name" else behind_tls
+    token = tmp_path / "token"
+    token.write_text("a-token")
+    progress(tmp_path / "progress.json", 1)
+    Poster(url, token, tmp_path / "progress.json", interval=600, ca_file=files[known]).close()
+    assert not server.posts
+    assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
+    assert "a-token" not in caplog.text
+
+
+def test_other_certificates_are_read_when_those_known_do_not_fit(
+    server: Server, behind_tls: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = tmp_path / "known.crt"
+    known.write_text(Authority("before").text)
+    progress(tmp_path / "progress.json", 1)
+    poster = Poster(behind_tls, None, tmp_path / "progress.json", interval=0.05, ca_file=known)
+    until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text)
+    known.write_text((tmp_path / "ca.crt").read_text())
+    until(lambda: len(server.posts) == 1)
+    poster.close()
 
 
 PROGRESS = 'leave("progress.json", Progress(time=1.8e9, phase="saving", step=20, total_steps=20))\n'
