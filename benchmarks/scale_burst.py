@@ -172,7 +172,7 @@ def _path() -> str:
     return ":".join(str(CHECKOUT / part) for part in ("operator", "trainer_image", "."))
 
 
-def share(values: Iterable[float], part: float) -> float:
-    """The value below which this part of all lies."""
+def share(values: Iterable[float], part: float) -> float | None:
+    """The value below which this part of all lies; None of none."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else None

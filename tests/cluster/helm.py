@@ -16,6 +16,8 @@ from .harness.waiting import ClusterError
 from .overlay import python_overlay
 
 CHART = CHECKOUT / "helm" / "finetune-operator"
+PREVIOUS = Path(__file__).parent / "previous" / "finetune-operator-0.1.0.tgz"
+"""`helm package` of the chart at 1756f4e, with its CRD: the last one before 0.2.0."""
 LIMIT = 240
 
 
@@ -29,13 +31,13 @@ class Release:
     folder: Path
     """For the files of values."""
 
-    def install(self, values: Mapping[str, Any]) -> str:
+    def install(self, values: Mapping[str, Any], chart: Path = CHART) -> str:
         """`helm install --wait`. The harness has applied our CRD: the release takes it over."""
-        return self._run("install", *self._chart(values), "--create-namespace", "--take-ownership")
+        return self._run("install", *self._said(values, chart), "--create-namespace", "--take-ownership")
 
     def upgrade(self, values: Mapping[str, Any]) -> str:
         """`helm upgrade --wait`."""
-        return self._run("upgrade", *self._chart(values))
+        return self._run("upgrade", *self._said(values, CHART))
 
     def test(self) -> str:
         """`helm test`."""
@@ -45,10 +47,10 @@ class Release:
         """`helm uninstall --wait`; nothing where it is not installed."""
         return self._run("uninstall", self.name, "--wait", "--ignore-not-found")
 
-    def _chart(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+    def _said(self, values: Mapping[str, Any], chart: Path) -> tuple[str, ...]:
         file = self.folder / "values.json"
         file.write_text(json.dumps(values), encoding="utf-8")
-        return (self.name, str(CHART), "-f", str(file), "--wait", f"--timeout={LIMIT}s")
+        return (self.name, str(chart), "-f", str(file), "--wait", f"--timeout={LIMIT}s")
 
     def _run(self, *arguments: str) -> str:
         """Raises ClusterError: Helm failed; the message has its output."""
