@@ -33,9 +33,10 @@ ROOMS = {
     "operator.render": "yaml operator.names operator.plan trainer.records",
     "operator.status": "operator.names operator.observe operator.plan operator.spec trainer.records",
     "operator.cluster": "aiohttp kubernetes operator.names operator.observe",
-    "operator.reconcile": "operator.checks operator.cluster operator.names operator.observe operator.plan"
-    " operator.render operator.settings operator.spec operator.status trainer.records",
-    "operator.workqueue": "operator.cluster operator.names",
+    "operator.logs": "pythonjsonlogger operator.names",
+    "operator.reconcile": "operator.checks operator.cluster operator.logs operator.names operator.observe"
+    " operator.plan operator.render operator.settings operator.spec operator.status trainer.records",
+    "operator.workqueue": "operator.cluster operator.logs operator.names",
     "operator.metrics": "aiohttp prometheus_client operator.names",
     "operator.intake": "aiohttp operator.cluster operator.names operator.observe trainer.records",
     "operator.admission": "operator.checks operator.observe operator.settings operator.spec",
@@ -44,7 +45,7 @@ ROOMS = {
     "operator.certificate": "",
     "operator.program": "aiohttp operator.certificate operator.cluster operator.intake operator.metrics operator.names"
     " operator.reconcile operator.settings operator.watches operator.workqueue",
-    "operator.__main__": "operator.cluster operator.handlers operator.program operator.settings",
+    "operator.__main__": "operator.cluster operator.handlers operator.logs operator.program operator.settings",
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",
     "operator.cli": "rich yaml operator.checks operator.cluster operator.local operator.names"

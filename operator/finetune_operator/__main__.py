@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Iterator
 
-from finetune_operator import handlers
+from finetune_operator import handlers, logs
 from finetune_operator.cluster import ClusterError
 from finetune_operator.program import Program
 from finetune_operator.settings import Settings
@@ -19,10 +18,9 @@ def main() -> int:
     Returns:
         Exit status: 2 for wrong settings, 1 without a cluster.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # one line for every event, else
     try:
         settings = Settings.from_environment()
+        logs.set_up(settings.log_format)
         program = Program(settings)
     except ValueError as error:
         print(f"finetune-operator: {error}", file=sys.stderr)

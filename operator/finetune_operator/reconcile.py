@@ -5,17 +5,20 @@ Law: the order of a pass and nothing else; every trigger ends here, and running 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from finetune_operator import checks, observe, plan, render, spec, status
+from finetune_operator import checks, logs, observe, plan, render, spec, status
 from finetune_operator.cluster import Cluster, ClusterRefused, WebhookUnavailable
 from finetune_operator.names import Key
 from finetune_operator.observe import Observed, Posted
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
+
+logger = logging.getLogger(__name__)
 
 CHECK_AGAIN_SECONDS = 15.0
 """A claim that was missing may be applied a moment later by the same GitOps sync."""
@@ -70,13 +73,15 @@ async def reconcile(key: Key, cluster: Cluster, settings: Settings, posts: Posts
         await _report(key, cluster, body, status.rejected(body, (wrong,), now, reason="Refused"))
         return None
     try:
-        await _carry_out(key, cluster, manifests, planned.obsolete)
+        await _carry_out(key, cluster, manifests, planned)
     except (ClusterRefused, WebhookUnavailable) as error:
         await _report(key, cluster, body, status.refused(body, told, error.reason, str(error), now))
         raise
     if status.only_progress(body.get("status"), told) and (wait := posts.wait(key, settings.progress_seconds, now)):
         return wait if planned.requeue_after is None else min(wait, planned.requeue_after)
     for event in status.events(body.get("status"), told):
+        level = logging.WARNING if event.type == "Warning" else logging.INFO
+        logger.log(level, "%s: %s: %s", key, event.reason, event.message, extra=logs.about(key, planned.attempt))
         await cluster.event(body, event.reason, event.message, event.type, once=event.once)
     await _report(key, cluster, body, told)
     posts.written(key, now)
@@ -162,14 +167,15 @@ def _at_the_door(
     return checks.check(job, observed, settings, checks.EDITED) if starts else ()
 
 
-async def _carry_out(
-    key: Key, cluster: Cluster, manifests: Iterable[render.Manifest], obsolete: Iterable[tuple[str, str]]
-) -> None:
+async def _carry_out(key: Key, cluster: Cluster, manifests: Iterable[render.Manifest], planned: plan.Plan) -> None:
     """Apply what is wanted, delete what is obsolete."""
+    about = logs.about(key, planned.attempt)
     for manifest in manifests:
         await cluster.apply(manifest)
-    for kind, name in obsolete:
+        logger.info("%s: applied %s %s", key, manifest["kind"], manifest["metadata"]["name"], extra=about)
+    for kind, name in planned.obsolete:
         await cluster.delete(kind, key.namespace, name)
+        logger.info("%s: deleted %s %s", key, kind, name, extra=about)
 
 
 async def _report(key: Key, cluster: Cluster, body: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -65,6 +65,9 @@ class Settings(BaseModel):
     """At most one status write for progress in this time, per job."""
     concurrency: int = 32
     """Passes at the same time, over all jobs: each waits for the API server, one request after the other."""
+
+    log_format: Literal["json", "text"] = "json"
+    """Of the operator's log: an object a line, with namespace, job and attempt; or plain text."""
 
     @field_validator("network_profiles", mode="before")
     @classmethod

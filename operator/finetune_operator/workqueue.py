@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from typing import Protocol
 
+from finetune_operator import logs
 from finetune_operator.cluster import ClusterError
 from finetune_operator.names import Key
 
@@ -190,10 +191,10 @@ class WorkQueue:
             requeue_after = await one_pass(key)
         except ClusterError as error:
             result, requeue_after = "error", self._backoff(key, error.retry_after)
-            logger.warning("%s: %s; next try in %.0f s", key, error, requeue_after)
+            logger.warning("%s: %s; next try in %.0f s", key, error, requeue_after, extra=logs.about(key))
         except Exception:
             result, requeue_after = "crash", self._backoff(key, None)
-            logger.exception("%s: a bug in a pass; next try in %.0f s", key, requeue_after)
+            logger.exception("%s: a bug in a pass; next try in %.0f s", key, requeue_after, extra=logs.about(key))
         else:
             self._failures.pop(key, None)
         self._finished(result, self._clock.time() - begin)
