@@ -26,7 +26,7 @@ from kubernetes.aio.client.configuration import Configuration
 from finetune_operator import names
 from finetune_operator.cluster import paths, queues
 from finetune_operator.cluster.clock import ServerClock
-from finetune_operator.cluster.errors import ClusterError, NotFound, from_response
+from finetune_operator.cluster.errors import ClusterError, Conflict, NotFound, from_response
 from finetune_operator.cluster.protocol import Raw, Speaker
 from finetune_operator.cluster.view import KINDS, Place, View, place_of
 from finetune_operator.names import Key
@@ -187,8 +187,7 @@ class KubernetesCluster:
     async def apply(self, manifest: Raw) -> None:
         """Server-side apply, by force: every field of the manifest is ours afterwards."""
         metadata = manifest["metadata"]
-        made = await self._request(
-            "PATCH",
+        made = await self._patch(
             paths.of(manifest["kind"], metadata["namespace"], metadata["name"]),
             query=[("fieldManager", names.FIELD_MANAGER), ("force", "true")],
             body=manifest,
@@ -214,8 +213,7 @@ class KubernetesCluster:
         patch: list[Raw] = [{"op": "add", "path": "/status", "value": status}]
         if resource_version is not None:
             patch.insert(0, {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version})
-        written = await self._request(
-            "PATCH",
+        written = await self._patch(
             f"{paths.of(names.KIND, key.namespace, key.name)}/status",
             query=[("fieldManager", names.FIELD_MANAGER)],
             body=patch,
@@ -272,6 +270,16 @@ class KubernetesCluster:
         query = [("labelSelector", selector)] if selector is not None else []
         answer = await self._request("GET", paths.of(kind, namespace), query=query, headers={"Accept": accept})
         return tuple(answer["items"] or ())  # an empty list of metadata comes as null
+
+    async def _patch(
+        self, path: str, *, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: Raw | list[Raw]
+    ) -> Raw:
+        """Asked once more on a conflict, which may be of that moment alone: a pass that is begun anew begins with its
+        first write, and may never come to its last."""
+        try:
+            return await self._request("PATCH", path, query=query, headers=headers, body=body)
+        except Conflict:
+            return await self._request("PATCH", path, query=query, headers=headers, body=body)
 
     async def _request(
         self,

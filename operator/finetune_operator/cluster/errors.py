@@ -30,6 +30,10 @@ class ClusterRefused(ClusterError):
     reason = "ApplyRefused"
 
 
+class Conflict(ClusterError):
+    """Somebody else wrote at the same moment."""
+
+
 class WebhookUnavailable(ClusterError):
     """An admission webhook does not answer; for a PyTorchJob that is the training operator's."""
 
@@ -46,6 +50,8 @@ def from_response(status: int, payload: bytes, headers: Mapping[str, str], asked
         return WebhookUnavailable(text, retry_after=_retry_after(headers))
     if status in _REFUSALS:
         return ClusterRefused(text)
+    if status == 409:
+        return Conflict(text, retry_after=_retry_after(headers))
     return ClusterError(text, retry_after=_retry_after(headers))
 
 

@@ -15,6 +15,7 @@ from kubernetes.aio.client.configuration import Configuration
 from finetune_operator import names
 from finetune_operator.cluster import ClusterError, ClusterRefused, NotFound, Speaker, WebhookUnavailable, paths
 from finetune_operator.cluster.client import POD_NAME, POD_UID, KubernetesCluster, speaker
+from finetune_operator.cluster.errors import Conflict
 from finetune_operator.names import Key
 
 KEY = Key("team", "a.long.name")
@@ -29,6 +30,8 @@ class Server:
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.first: dict[tuple[str, str], tuple[int, Any]] = {}
+        """What is answered once, before that."""
         self.seen: list[tuple[str, str, dict[str, str], str, Any]] = []
         """(method, path, query, content type, body)."""
 
@@ -36,7 +39,8 @@ class Server:
         text = await request.text()
         kind = request.headers.get("Content-Type", "")
         self.seen.append((request.method, request.path, dict(request.query), kind, json.loads(text) if text else None))
-        status, body = self.answers.get((request.method, request.path), (200, {"items": None}))
+        asked = request.method, request.path
+        status, body = self.first.pop(asked, None) or self.answers.get(asked, (200, {"items": None}))
         return web.json_response(body, status=status, headers={"Retry-After": "7"} if status == 429 else {})
 
 
@@ -61,6 +65,12 @@ async def test_an_apply_is_by_force_and_in_our_name(server: Server, cluster: Kub
     assert server.seen == [("PATCH", APPLY_PATH, query, "application/apply-patch+yaml", MANIFEST)]
 
 
+async def test_a_conflict_of_a_moment_is_asked_again_once(server: Server, cluster: KubernetesCluster) -> None:
+    server.first["PATCH", APPLY_PATH] = (409, {"kind": "Status", "message": "please apply your changes again"})
+    await cluster.apply(MANIFEST)
+    assert [method for method, *_ in server.seen] == ["PATCH", "PATCH"]
+
+
 @pytest.mark.parametrize(
     ("status", "message", "kind"),
     [
@@ -70,7 +80,7 @@ async def test_an_apply_is_by_force_and_in_our_name(server: Server, cluster: Kub
         (404, "the server could not find the requested resource", NotFound),
         (429, "too many requests", ClusterError),
         (500, 'failed calling webhook "validator": connection refused', WebhookUnavailable),
-        (409, "the object has been modified", ClusterError),
+        (409, "the object has been modified", Conflict),
     ],
 )
 async def test_what_an_answer_means(
