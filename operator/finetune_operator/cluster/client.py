@@ -9,37 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
-from urllib.parse import urlencode
 from urllib.request import getproxies
 
-import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from finetune_operator import names
 from finetune_operator.cluster import paths, queues
-from finetune_operator.cluster.clock import ServerClock
-from finetune_operator.cluster.errors import ClusterError, Conflict, NotFound, from_response
+from finetune_operator.cluster.api import METADATA_LIST, Api, Asked
+from finetune_operator.cluster.errors import ClusterError, NotFound
 from finetune_operator.cluster.protocol import Raw, Speaker
 from finetune_operator.cluster.view import KINDS, Place, View, place_of
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
 
-TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
-"""No call of ours is long; a connection that died silently must not hold a pass for ever."""
-CHUNK = 500
-"""Objects in one answer of a list of all."""
-JSON = "application/json"
-METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-Asked = Callable[[str, str, int], None]
-"""Told of every call: its verb, its resource, and the HTTP status of the answer; 0 where there was none."""
 POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
 
 
@@ -64,8 +53,8 @@ async def connect(
             raise ClusterError(f"no cluster to connect to: {error}") from error
     # Unless there is a proxy: aiohttp would read ~/.netrc, in a thread, before each request.
     configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
-    async with ApiClient(configuration) as api:
-        yield KubernetesCluster(api, namespaces, asked)
+    async with ApiClient(configuration) as client:
+        yield KubernetesCluster(client, namespaces, asked)
 
 
 class KubernetesCluster:
@@ -73,16 +62,14 @@ class KubernetesCluster:
 
     def __init__(
         self,
-        api: ApiClient,
+        client: ApiClient,
         namespaces: Sequence[str] = (),
         asked: Asked = lambda _verb, _resource, _code: None,
     ) -> None:
-        self._api = api
-        self._asked = asked
+        self._api = Api(client, asked)
         self._view = View()
         self._written: dict[Key, str] = {}
         self._namespaces: Sequence[str | None] = namespaces or (None,)
-        self._clock = ServerClock()
 
     async def now(self) -> datetime:
         """The time by the API server's clock, as its last answer told it.
@@ -90,40 +77,25 @@ class KubernetesCluster:
         Raises:
             ClusterError: it has not answered yet.
         """
-        if not self._clock.is_set:
-            await self._request("GET", "/version")
-        return self._clock.now()
+        if not self._api.clock.is_set:
+            await self._api.request("GET", "/version")
+        return self._api.clock.now()
 
     async def job(self, key: Key) -> Raw | None:
         """The FineTuneJob as it is now; None where there is none."""
-        return await self._get(names.KIND, key.namespace, key.name)
+        return await self._api.get(names.KIND, key.namespace, key.name)
 
     async def jobs(self) -> list[tuple[Key, str]]:
         """Every FineTuneJob that this operator serves, with its resource version."""
         return [job for namespace in self._namespaces async for job in self._versions(namespace)]
 
     async def _versions(self, namespace: str | None) -> AsyncIterator[tuple[Key, str]]:
-        async for metadata in self._metadata(names.KIND, namespace):
+        async for metadata in self._api.metadata(names.KIND, namespace):
             yield Key(metadata["namespace"], metadata["name"]), metadata["resourceVersion"]
 
     async def _places(self, kind: str, namespace: str | None) -> AsyncIterator[Place]:
-        async for metadata in self._metadata(kind, namespace, names.LABEL_JOB):
+        async for metadata in self._api.metadata(kind, namespace, names.LABEL_JOB):
             yield place_of({"metadata": metadata})
-
-    async def _metadata(self, kind: str, namespace: str | None, selector: str = "") -> AsyncIterator[Raw]:
-        """In chunks: ten thousand in one answer would be kept in memory at once."""
-        following: str | None = ""
-        while following is not None:
-            asked = {"limit": str(CHUNK), "labelSelector": selector, "continue": following}
-            answer = await self._request(
-                "GET",
-                paths.of(kind, namespace),
-                query=[(name, value) for name, value in asked.items() if value],
-                headers={"Accept": METADATA_LIST},
-            )
-            for item in answer["items"] or ():
-                yield item["metadata"]
-            following = answer.get("metadata", {}).get("continue") or None
 
     async def list_children(self) -> None:
         """Whose children there are: from then on, new jobs need no look. What is made meanwhile, the watches tell."""
@@ -153,14 +125,14 @@ class KubernetesCluster:
         """What carries this job's label, and the named claims of its namespace; see `protocol.Cluster`."""
         wanted, place, since = tuple(claims), _place(key), self._view.moment
         found, read = await asyncio.gather(
-            asyncio.gather(*(self._get("PersistentVolumeClaim", key.namespace, claim) for claim in wanted)),
+            asyncio.gather(*(self._api.get("PersistentVolumeClaim", key.namespace, claim) for claim in wanted)),
             self._read(place) if live or self._view.of(place) is None else _nothing(),
         )
         claimed = dict(zip(wanted, found, strict=True))
         if read is not None:
             self._view.replace(place, read, since=since)
         known = replace(read or self._seen(place), claims=claimed)
-        return await queues.told(known, key.namespace, self._request)
+        return await queues.told(known, key.namespace, self._api.request)
 
     def _seen(self, place: Place) -> RawChildren:
         """What the view has; what is new is known as surely as by a live read."""
@@ -177,17 +149,17 @@ class KubernetesCluster:
         namespace, label = place
         selector = f"{names.LABEL_JOB}={label}"
         configmaps, jobs, pytorchjobs, pods = await asyncio.gather(
-            self._list("ConfigMap", namespace, selector, accept=METADATA_LIST),
-            self._list("Job", namespace, selector),
-            self._list("PyTorchJob", namespace, selector),
-            self._list("Pod", namespace, selector),
+            self._api.items("ConfigMap", namespace, selector, accept=METADATA_LIST),
+            self._api.items("Job", namespace, selector),
+            self._api.items("PyTorchJob", namespace, selector),
+            self._api.items("Pod", namespace, selector),
         )
         return RawChildren(configmaps=configmaps, jobs=jobs, pytorchjobs=pytorchjobs, pods=pods)
 
     async def apply(self, manifest: Raw) -> None:
         """Server-side apply, by force: every field of the manifest is ours afterwards."""
         metadata = manifest["metadata"]
-        made = await self._patch(
+        made = await self._api.patch(
             paths.of(manifest["kind"], metadata["namespace"], metadata["name"]),
             query=[("fieldManager", names.FIELD_MANAGER), ("force", "true")],
             body=manifest,
@@ -201,7 +173,7 @@ class KubernetesCluster:
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         precondition = {"preconditions": {"uid": uid}} if uid is not None else {}
         try:
-            await self._request("DELETE", paths.of(kind, namespace, name), body={**options, **precondition})
+            await self._api.request("DELETE", paths.of(kind, namespace, name), body={**options, **precondition})
         except NotFound:
             return
         except ClusterError as error:
@@ -213,7 +185,7 @@ class KubernetesCluster:
         patch: list[Raw] = [{"op": "add", "path": "/status", "value": status}]
         if resource_version is not None:
             patch.insert(0, {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version})
-        written = await self._patch(
+        written = await self._api.patch(
             f"{paths.of(names.KIND, key.namespace, key.name)}/status",
             query=[("fieldManager", names.FIELD_MANAGER)],
             body=patch,
@@ -224,7 +196,7 @@ class KubernetesCluster:
     async def warning(self, namespace: str, uid: str, reason: str) -> str:
         """The message of the newest Warning with this reason about an object; "" where there is none."""
         fields = f"involvedObject.uid={uid},type=Warning,reason={reason}"
-        answer = await self._request("GET", paths.of("Event", namespace), query=[("fieldSelector", fields)])
+        answer = await self._api.request("GET", paths.of("Event", namespace), query=[("fieldSelector", fields)])
         found: list[Raw] = answer["items"] or []
         found.sort(key=lambda one: str(one.get("lastTimestamp") or ""))
         return str(found[-1].get("message", "")) if found else ""
@@ -240,14 +212,14 @@ class KubernetesCluster:
     ) -> None:
         """Tell people through `kubectl describe`, at best effort: a lost event is no error. Its name is of `once`."""
         try:
-            body = _event(job, reason, message, type, once, at=self._clock.now())
-            await self._request("POST", paths.of("Event", job["metadata"]["namespace"]), body=body)
+            body = _event(job, reason, message, type, once, at=self._api.clock.now())
+            await self._api.request("POST", paths.of("Event", job["metadata"]["namespace"]), body=body)
         except ClusterError:
             return
 
     async def review(self, token: str, audience: str) -> Speaker | None:
         """Who speaks: the pod that a token for this audience was made for; None for any other token."""
-        answer = await self._request(
+        answer = await self._api.request(
             "POST",
             paths.TOKEN_REVIEWS,
             body={
@@ -257,61 +229,6 @@ class KubernetesCluster:
             },
         )
         return speaker(answer["status"], audience)
-
-    async def _get(self, kind: str, namespace: str, name: str) -> Raw | None:
-        try:
-            return await self._request("GET", paths.of(kind, namespace, name))
-        except NotFound:
-            return None
-
-    async def _list(
-        self, kind: str, namespace: str | None, selector: str | None = None, *, accept: str = JSON
-    ) -> tuple[Raw, ...]:
-        query = [("labelSelector", selector)] if selector is not None else []
-        answer = await self._request("GET", paths.of(kind, namespace), query=query, headers={"Accept": accept})
-        return tuple(answer["items"] or ())  # an empty list of metadata comes as null
-
-    async def _patch(
-        self, path: str, *, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: Raw | list[Raw]
-    ) -> Raw:
-        """Asked once more on a conflict, which may be of that moment alone: a pass that is begun anew begins with its
-        first write, and may never come to its last."""
-        try:
-            return await self._request("PATCH", path, query=query, headers=headers, body=body)
-        except Conflict:
-            return await self._request("PATCH", path, query=query, headers=headers, body=body)
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        headers: Mapping[str, str] | None = None,
-        body: Raw | list[Raw] | None = None,
-    ) -> Raw:
-        """One call; every way in which it can fail becomes a `ClusterError`."""
-        try:
-            said = {"Accept": JSON, "Content-Type": JSON, "User-Agent": names.FIELD_MANAGER, **(headers or {})}
-            await self._api.update_params_for_auth(said, None, ["BearerToken"], path, method, None)
-            # Not by the generated `param_serialize`: it walks each body to turn models into what ours are already.
-            response = await self._api.rest_client.request(  # type: ignore[no-untyped-call]  # generated, half typed
-                method,
-                f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else ""),
-                headers=said,
-                body=body,
-                _request_timeout=TIMEOUT,
-            )
-            payload: bytes = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._asked(*paths.words(method, path), 0)
-            raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
-        self._clock.heard(response.headers.get("Date"))
-        self._asked(*paths.words(method, path), response.status)
-        if response.status >= 400:
-            raise from_response(response.status, payload, response.headers, f"{method} {path}")
-        answer: Raw = json.loads(payload)
-        return answer
 
 
 def _place(key: Key) -> Place:
