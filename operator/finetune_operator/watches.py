@@ -37,12 +37,31 @@ class _Expired:
         yield json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410}}).encode() + b"\n"
 
 
+class _WholeLines:
+    """The body of a watch without a last line that was cut off, which would end kopf."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all that aiohttp asks of it when the response ends
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """Up to the last line's end of each chunk."""
+        rest = b""
+        async for data in self._content.iter_chunked(size):
+            whole, end, rest = (rest + data).rpartition(b"\n")
+            if end:
+                yield whole + end
+
+
 class Watches:
     """An aiohttp client middleware for kopf's session.
 
     - kopf begins a watch that has ended at once, for ever: a proxy that closes watches, or an API server to which
       every version is too old, would be asked as fast as it answers. So a watch that keeps ending waits.
-    - 5xx for a minute, or 410 as a status, end kopf: it gets the former never, and the latter as an event.
+    - 5xx for a minute, 410 as a status, or half a line end kopf: it gets the first and the last never, and 410 as an
+      event.
     - It remembers when each watch was begun, for the liveness probe.
 
     Args:
@@ -74,6 +93,8 @@ class Watches:
             await response.read()
             response.status = 200
             response.content = cast("Any", _Expired())
+        elif is_watch:
+            response.content = cast("Any", _WholeLines(response.content))
         return response
 
     async def _insist(

@@ -111,7 +111,7 @@ class Cluster:
             for arguments in (("-o", "wide"), ("-o", "yaml")):
                 try:
                     output.write(self.kubectl("-n", namespace, "get", kinds, *arguments) + "\n\n")
-                except ClusterError as error:
+                except (ClusterError, OSError) as error:  # the session's end may have taken the cluster down
                     output.write(f"{error}\n")
         return file
 

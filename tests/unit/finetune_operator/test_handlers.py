@@ -28,6 +28,10 @@ GROUPS = {
 }
 
 
+CUT = "CUT"
+"""The type of an event that is sent by half, before its watch ends."""
+
+
 class ApiServer:
     """Discovery, lists and watches; remembers every request."""
 
@@ -70,7 +74,11 @@ class ApiServer:
         await response.prepare(request)
         while True:
             event = await self._watch(plural).get()
-            await response.write(json.dumps(event).encode() + b"\n")
+            line = json.dumps(event).encode() + b"\n"
+            if event["type"] == CUT:
+                await response.write(line[: len(line) // 2])
+                return response
+            await response.write(line)
 
     @staticmethod
     def _groups(path: str) -> dict[str, Any]:
@@ -218,6 +226,15 @@ async def test_kopf_keeps_nothing_of_an_object() -> None:
     first = await memories.recall(raw)
     assert await memories.recall(raw) is not first
     assert list(memories.iter_all_memories()) == []
+
+
+async def test_a_watch_that_ends_within_a_line_is_begun_again(server: ApiServer) -> None:
+    program = Recorder()
+    async with operating(program):
+        server.happen(PODS, CUT, child("pod-0", "first"))
+        server.happen(PODS, "MODIFIED", child("pod-1", "late"))
+        assert (await program.calls.get())[0] == Key("team", "late")
+        assert program.is_inside
 
 
 async def test_a_watch_that_is_answered_410_lists_anew_and_one_that_is_answered_500_is_asked_again(
