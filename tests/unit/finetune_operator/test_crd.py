@@ -130,6 +130,8 @@ def test_the_designs_manifest_is_accepted() -> None:
         ("launcher", "mpirun"),
         ("runPolicy.suspend", "yes"),
         ("runPolicy.maxAttempts", 0),
+        ("runPolicy.keepSucceededSeconds", -1),
+        ("runPolicy.keepFailedSeconds", "1d"),
         ("storage.output", {}),
         ("datasets", [{"uri": "pvc://a/b"}]),
         ("datasets", [{"name": "a,b"}]),
@@ -158,6 +160,8 @@ def test_both_doors_refuse(path: str, value: object) -> None:
         ("training.deepspeed", {"zero_optimization": {"stage": 2}}),
         ("training.num_train_epochs", 3.0),
         ("export", None),
+        ("runPolicy.keepSucceededSeconds", 0),
+        ("runPolicy.keepFailedSeconds", None),
     ],
 )
 def test_both_doors_accept(path: str, value: object) -> None:
