@@ -135,6 +135,7 @@ async def test_what_the_preparation_said_is_no_progress_of_the_training() -> Non
     story = await whole(keepSucceededSeconds=0)
     await story.then(merge, state="Succeeded", **GONE)
     before = copy.deepcopy(story.status)
+    restarted(story)(story.world)
     story.post(0, Progress(time=0, phase="fetching", fetched_bytes=1, total_bytes=1))
     await story.then(later(HOUR), state="Succeeded")
     assert story.status == before
