@@ -279,7 +279,7 @@ def test_what_we_write_fits_the_status() -> None:
     moment = datetime(2026, 1, 31, tzinfo=UTC)
     record = AttemptRecord(
         number=1, reason="A", message="m", counted=True, started=moment, finished=moment, rank=0, node="n", step=5,
-        checkpoint_step=4, log_tail="..."
+        checkpoint_step=4, log_tail="...", gpus=16, lost_seconds=90
     )  # fmt: skip
     condition = {"type": "Ready", "status": "True", "reason": "Training", "message": "", "observedGeneration": 1}
     status = {
