@@ -37,6 +37,9 @@ def test_the_previous_chart_tested_upgraded_in_the_middle_of_a_run_and_uninstall
     admission = {"enabled": True, "failurePolicy": "Fail"}
     said = release.install(helm.values(namespaces=[namespace], admission=admission), helm.PREVIOUS)
     assert f"serves jobs in {namespace}" in said
+    new_field = ("explain", "finetunejob.spec.runPolicy.keepFailedSeconds")
+    with pytest.raises(ClusterError, match="does not exist"):
+        kubectl(*new_field)
     assert "Phase:          Succeeded" in release.test()
     with pytest.raises(ClusterError, match=r"spec\.training\.lerning_rate: .*did you mean learning_rate"):
         jobs.submit(machine_cluster, namespace, jobs.tiny("wrong", training={"lerning_rate": 1.0e-3}))
@@ -46,6 +49,7 @@ def test_the_previous_chart_tested_upgraded_in_the_middle_of_a_run_and_uninstall
     job.until_step(1)
     before = kubectl("-n", release.namespace, "get", "pods", "-o", "name").split()
     release.upgrade(helm.values(namespaces=[namespace], admission=admission, settings={"progressSeconds": 2}))
+    assert "after a job has failed" in kubectl(*new_field), "the definition came with the chart"
     assert _data(kubectl(*certificate)) == _data(signed), "the API server goes on trusting it"
     status = job.status
     assert (status["state"], status["attempt"], status.get("attempts")) == ("Running", 1, []), "it is in its run"

@@ -214,7 +214,14 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are(helm: Helm) -> None
     metrics = Metrics()
     metrics.passed("ok", 1.0)
     told = {"stepsPerSecond": "1", "step": 1, "totalSteps": 2, "loss": "1", "tokensPerSecond": "1", "mfu": "0.5"}
-    metrics.job(Key("a", "b"), {"state": "Running", "attempt": 1, "progress": told})
+    queued = {"name": "q", "since": "2026-01-01T00:00:00Z"}
+    admitted = {"name": "q", "admissions": 1, "admittedTime": "2026-01-01T00:01:00Z"}
+    metrics.job(Key("a", "b"), {"state": "Queued", "queue": queued})
+    ended = [{"number": 1, "reason": "PodLost"}]
+    metrics.job(
+        Key("a", "b"), {"state": "Running", "attempt": 2, "progress": told, "queue": admitted, "attempts": ended}
+    )
+    metrics.job(Key("a", "c"), {"state": "Queued", "queue": queued})
     text = generate_latest(metrics.registry).decode()
     known = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
     asked = re.findall(r"\bfinetune_\w+", (CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))

@@ -140,6 +140,7 @@ async def trains(story: Story) -> None:
         remaining_seconds=8400,
         checkpoint_step=100,
         checkpoint_path="checkpoint-100",
+        checkpoint_time=story.world.now.timestamp() - 600,
     )
     story.post(1, told)
     await story.then(nothing, state="Running", Training="True", CheckpointAvailable="True")

@@ -127,6 +127,17 @@ async def test_more_attempts_are_given_at_once() -> None:
     await story.then(lambda world: world.advance(BACKOFF), state="Starting", pytorchjobs=["demo-2"])
 
 
+async def test_how_long_a_job_that_is_over_is_kept_takes_effect_at_once() -> None:
+    story = await running()
+    await story.then(lambda world: world.end("demo-1-master-0", story.outcome("succeeded", "Succeeded", attempt=1)))
+    await story.then(story.edit(keepSucceededSeconds=600), state="Succeeded", pytorchjobs=["demo-1"])
+    assert story.requeue_after == 600
+    await story.then(story.edit(keepSucceededSeconds=None), pytorchjobs=["demo-1"])
+    assert story.requeue_after is None
+    edit = story.edit(keepSucceededSeconds=0)
+    await story.then(edit, state="Succeeded", Accepted="True/Accepted", pytorchjobs=[], configmaps=["demo-config"])
+
+
 async def test_a_deadline_that_has_passed_already_ends_the_job() -> None:
     story = await running()
     await story.then(lambda world: world.advance(100), state="Running")

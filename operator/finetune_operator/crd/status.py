@@ -55,6 +55,12 @@ class Attempt(Part):
     step: Count | None = Field(default=None, description="The last step.")
     checkpoint_step: Count | None = Field(default=None, description="Step of its latest checkpoint.")
     log_tail: Message | None = Field(default=None, description="The last lines of the failed rank's log.")
+    gpus: Count | None = Field(default=None, description="GPUs that it held; left out where it held none.")
+    lost_seconds: Count | None = Field(
+        default=None,
+        description="Seconds of it that have to be repeated: since its last complete checkpoint, as far as that was"
+        " known when it ended; left out where there are none.",
+    )
 
 
 class Pod(Part):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
+
+from finetune_operator.metrics.changes import seconds
 
 GAUGES: Mapping[str, str] = {
     "attempt": "Number of the newest attempt.",
@@ -18,6 +19,7 @@ GAUGES: Mapping[str, str] = {
     "eta_seconds": "Time that is left.",
     "checkpoint_step": "Step of the latest complete checkpoint.",
     "checkpoint_timestamp_seconds": "When that checkpoint was complete.",
+    "queue_since_timestamp_seconds": "Since when it waits in its queue.",
 }
 """Name after `finetune_job_` -> what it is."""
 _ENDED = frozenset({"Succeeded", "Failed", "Rejected", ""})
@@ -43,7 +45,8 @@ def of(status: Mapping[str, Any]) -> dict[str, float]:
         "peak_memory_bytes": _number(str(progress.get("peakMemory")).removesuffix("Gi"), _GIB),
         "eta_seconds": _number(progress.get("remainingSeconds")),
         "checkpoint_step": _number(progress.get("checkpointStep")),
-        "checkpoint_timestamp_seconds": _seconds(progress.get("checkpointTime")),
+        "checkpoint_timestamp_seconds": seconds(progress.get("checkpointTime")),
+        "queue_since_timestamp_seconds": seconds((status.get("queue") or {}).get("since")),
     }
     stands = () if state == "Running" else _RATES
     return {name: value for name, value in found.items() if value is not None and name not in stands}
@@ -53,12 +56,5 @@ def _number(said: object, unit: float = 1.0) -> float | None:
     """Numbers stand in status as numbers or as text; a loss may be nan, which Prometheus knows."""
     try:
         return float(str(said)) * unit
-    except ValueError:
-        return None
-
-
-def _seconds(said: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(said)).timestamp()
     except ValueError:
         return None

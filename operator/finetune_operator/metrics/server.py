@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from finetune_operator.metrics import of_job
+from finetune_operator.metrics.over_time import OverTime
 from finetune_operator.names import Key
 
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -41,6 +42,7 @@ class Metrics:
             registry=self.registry,
         )
         self._depth: Callable[[], int] = lambda: 0
+        self._over_time = OverTime(self.registry)
         self._states: dict[Key, str] = {}
         self._told: dict[Key, Mapping[str, float]] = {}
         self.registry.register(self)
@@ -64,6 +66,7 @@ class Metrics:
 
     def job(self, key: Key, status: Mapping[str, Any] | None) -> None:
         """A job's status as last told; None forgets a deleted job."""
+        self._over_time.job(key, status)
         self._states.pop(key, None)
         self._told.pop(key, None)
         if status is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from finetune_operator import names
@@ -32,17 +32,26 @@ def of(children: RawChildren, *, uid: str, posted: Posted | None = None) -> Obse
     ours, foreign = _sorted_out(children, uid)
     queues = queue.of(children.workloads, children.pending)
     attempts = tuple(_attempt(number, ours, queues) for number in sorted({_number(raw) for _, raw in ours} - {0}))
-    newest = attempts[-1].number if attempts else 0
+    frozen = _frozen(ours)
     return Observed(
         attempts=attempts,
         prepare=side_job.of(ours, role=names.ROLE_PREPARE, record=Preparation),
         export=side_job.of(ours, role=names.ROLE_EXPORT, record=Exported),
-        frozen=_frozen(ours),
+        frozen=frozen,
         claims={name: _claim(name, raw) for name, raw in children.claims.items()},
-        progress=posted.progress if posted and (posted.job_uid, posted.attempt) == (uid, newest) else None,
+        progress=posted.progress if posted and _speaks(posted, uid, attempts, frozen) else None,
         kueue_trouble=children.kueue_trouble,
         foreign=tuple((kind, raw["metadata"]["name"]) for kind, raw in foreign),
     )
+
+
+def _speaks(posted: Posted, uid: str, attempts: Sequence[ObservedAttempt], frozen: Frozen | None) -> bool:
+    """Whether a post is of the newest attempt; before attempt 1, of the preparation.
+
+    When all attempts are gone, what the preparation said long ago is no news.
+    """
+    newest = attempts[-1].number if attempts else 0
+    return (posted.job_uid, posted.attempt) == (uid, newest) and (bool(attempts) or frozen is None)
 
 
 def _sorted_out(children: RawChildren, uid: str) -> tuple[list[Child], list[Child]]:

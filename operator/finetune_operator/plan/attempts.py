@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from finetune_operator.observe import Observed, ObservedAttempt
-from finetune_operator.plan import clearing, ending, export, queue
+from finetune_operator.plan import clearing, ending, export, queue, retention
 from finetune_operator.plan.export import Exporting
 from finetune_operator.plan.judge import Case, judge, start_deadline
 from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, stage, unfinished
@@ -102,7 +102,7 @@ def _stage(
         return _watch(job, live, observed, settings, now)
     last = records[-1] if records else None
     if last is not None and _is_final(job, last):
-        return _finished(job, last, observed, settings)
+        return _kept(job, _finished(job, last, observed, settings), observed, now)
     if any(clearing.leftovers(attempt, settings, now) for attempt in observed.attempts):
         return _clear(job, last, observed, settings, now)
     return _start(job, last, observed, settings, now)
@@ -131,19 +131,11 @@ def _watch(job: FineTuneJob, live: ObservedAttempt, observed: Observed, settings
         message=held.message if held else _waiting(live),
         attempt=live.number,
         run=run,
-        obsolete=_over_already(job, observed),
+        obsolete=clearing.over_already(job, observed),
         pods={} if held else {pod.name: pod.uid for pod in live.pods},
         wait=held,
         admitted=admitted,
         requeue_after=_next_clock(job, live, admitted, now),
-    )
-
-
-def _over_already(job: FineTuneJob, observed: Observed) -> tuple[tuple[str, str], ...]:
-    """Children of attempts with a record, beside one that lives: a late call of an operator that was killed."""
-    ended = {record.number for record in job.recorded.attempts}
-    return tuple(
-        child for attempt in observed.attempts if attempt.number in ended for child in clearing.deletable(attempt)
     )
 
 
@@ -158,6 +150,16 @@ def _finished(job: FineTuneJob, last: AttemptRecord, observed: Observed, setting
         admitted=job.recorded.admitted,
     )
     return _exported(ended, export.stage(job, observed, settings)) if is_trained else ended
+
+
+def _kept(job: FineTuneJob, over: Plan, observed: Observed, now: datetime) -> Plan:
+    """What is left goes in its time, which a clock of ours tells, and no status."""
+    due, going = retention.due(job, failed=over.state == State.FAILED), retention.children(job, observed)
+    if over.state == State.EXPORTING or due is None or not going:
+        return over
+    if due > now:
+        return replace(over, requeue_after=(due - now).total_seconds())
+    return replace(over, obsolete=tuple(dict.fromkeys((*over.obsolete, *going))))
 
 
 def _exported(trained: Plan, stands: export.Stage) -> Plan:

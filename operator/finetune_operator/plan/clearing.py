@@ -20,6 +20,12 @@ def over(job: FineTuneJob, last: AttemptRecord, observed: Observed) -> tuple[tup
     return tuple(obsolete)
 
 
+def over_already(job: FineTuneJob, observed: Observed) -> tuple[tuple[str, str], ...]:
+    """Children of attempts with a record, beside one that lives: a late call of an operator that was killed."""
+    ended = {record.number for record in job.recorded.attempts}
+    return tuple(child for attempt in observed.attempts if attempt.number in ended for child in deletable(attempt))
+
+
 def leftovers(attempt: ObservedAttempt, settings: Settings, now: datetime) -> list[tuple[str, str]]:
     """What must go before the next attempt starts: all but the pods of nodes that do not answer any more."""
     limits = {pod.name: lost_at(pod, settings) for pod in attempt.pods}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from finetune_operator.observe import Observed, ObservedAttempt
+from finetune_operator.plan import cost
 from finetune_operator.plan.judge import Verdict
 from finetune_operator.spec import AttemptRecord, FineTuneJob
 
@@ -27,6 +28,8 @@ def record(
         step=outcome.step if outcome and outcome.step is not None else (progress.step if progress else None),
         checkpoint_step=_checkpoint(outcome.checkpoint_step if outcome else None, observed),
         log_tail=outcome.log_tail if outcome else verdict.log_tail,
+        gpus=cost.gpus(job, live),
+        lost_seconds=cost.lost_seconds(live, verdict, progress, now),
     )
 
 
@@ -38,6 +41,5 @@ def _only_rank(job: FineTuneJob, verdict: Verdict) -> int | None:
 
 def _checkpoint(said: int | None, observed: Observed) -> int | None:
     """The last complete checkpoint that anybody told us of."""
-    if said is not None:
-        return said
-    return observed.progress.checkpoint_step if observed.progress else None
+    posted = observed.progress.checkpoint_step if observed.progress else None
+    return max((step for step in (said, posted) if step is not None), default=None)

@@ -100,6 +100,18 @@ class RunPolicy(Part):
     clean_pods: Literal["None", "Running", "All"] = Field(
         default="Running", description="Pods to remove when the job has ended."
     )
+    keep_succeeded_seconds: Seconds | None = Field(
+        default=None,
+        description="So long after a job has succeeded, its PyTorchJobs with their pods and logs and the Jobs beside"
+        " them are removed, 0 at once; the FineTuneJob and what was written stay. They stay with it unless said.",
+        examples=[86400],
+    )
+    keep_failed_seconds: Seconds | None = Field(
+        default=None,
+        description="The same after a job has failed; a preparation or export that failed stays, as removing it has it"
+        " tried again. They stay with the FineTuneJob unless said.",
+        examples=[604800],
+    )
 
 
 class SideJob(Part):

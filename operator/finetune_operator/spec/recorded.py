@@ -29,6 +29,10 @@ class AttemptRecord:
     step: int | None = None
     checkpoint_step: int | None = None
     log_tail: str = ""
+    gpus: int = 0
+    """That it held when it ended."""
+    lost_seconds: int = 0
+    """Of its time that have to be repeated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +89,8 @@ def attempt_to_status(record: AttemptRecord) -> dict[str, Any]:
         "step": record.step,
         "checkpointStep": record.checkpoint_step,
         "logTail": record.log_tail or None,
+        "gpus": record.gpus or None,
+        "lostSeconds": record.lost_seconds or None,
     }
     return {key: value for key, value in entry.items() if value is not None}
 
@@ -106,6 +112,8 @@ def attempt_from_status(entry: object) -> AttemptRecord | None:
         step=_int(entry, "step"),
         checkpoint_step=_int(entry, "checkpointStep"),
         log_tail=_str(entry, "logTail") or "",
+        gpus=_int(entry, "gpus") or 0,
+        lost_seconds=_int(entry, "lostSeconds") or 0,
     )
 
 

@@ -130,6 +130,8 @@ def test_the_designs_manifest_is_accepted() -> None:
         ("launcher", "mpirun"),
         ("runPolicy.suspend", "yes"),
         ("runPolicy.maxAttempts", 0),
+        ("runPolicy.keepSucceededSeconds", -1),
+        ("runPolicy.keepFailedSeconds", "1d"),
         ("storage.output", {}),
         ("datasets", [{"uri": "pvc://a/b"}]),
         ("datasets", [{"name": "a,b"}]),
@@ -158,6 +160,8 @@ def test_both_doors_refuse(path: str, value: object) -> None:
         ("training.deepspeed", {"zero_optimization": {"stage": 2}}),
         ("training.num_train_epochs", 3.0),
         ("export", None),
+        ("runPolicy.keepSucceededSeconds", 0),
+        ("runPolicy.keepFailedSeconds", None),
     ],
 )
 def test_both_doors_accept(path: str, value: object) -> None:
@@ -275,7 +279,7 @@ def test_what_we_write_fits_the_status() -> None:
     moment = datetime(2026, 1, 31, tzinfo=UTC)
     record = AttemptRecord(
         number=1, reason="A", message="m", counted=True, started=moment, finished=moment, rank=0, node="n", step=5,
-        checkpoint_step=4, log_tail="..."
+        checkpoint_step=4, log_tail="...", gpus=16, lost_seconds=90
     )  # fmt: skip
     condition = {"type": "Ready", "status": "True", "reason": "Training", "message": "", "observedGeneration": 1}
     status = {

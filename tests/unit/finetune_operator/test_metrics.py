@@ -103,6 +103,15 @@ def test_a_job_that_is_gone_or_has_ended_leaves_no_series(after: dict[str, Any] 
     assert series(counted) == {}
 
 
+def test_a_job_in_a_queue_says_since_when() -> None:
+    counted = metrics.Metrics()
+    waits = {"state": "Queued", "queue": {"name": "q", "since": "2026-01-01T00:00:10Z"}}
+    counted.job(Key("team", "a"), waits)
+    assert series(counted) == {'finetune_job_queue_since_timestamp_seconds{name="a",namespace="team"}': 1767225610}
+    counted.job(Key("team", "a"), {"state": "Starting", "queue": {"name": "q"}})
+    assert series(counted) == {}
+
+
 def test_a_job_that_waits_has_no_speed() -> None:
     counted = metrics.Metrics()
     counted.job(Key("team", "a"), {**STATUS, "state": "Restarting"})

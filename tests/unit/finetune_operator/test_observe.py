@@ -268,6 +268,17 @@ def test_claims_that_are_there_and_that_are_not() -> None:
     }
 
 
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_the_preparations_posts_count_until_a_job_has_started(is_frozen: bool) -> None:
+    annotations = {names.ANNOTATION_SPEC_HASH: "abc", names.ANNOTATION_CONTRACT: "1", names.ANNOTATION_IMAGE: "ft:1"}
+    frozen = {**annotations, names.ANNOTATION_NODES: "1"}
+    config = {"metadata": {"name": "demo-config", "annotations": frozen, "ownerReferences": [{"uid": UID}]}}
+    children = RawChildren(configmaps=(config,) if is_frozen else ())
+    posted = Posted(job_uid=UID, attempt=0, progress=Progress(time=1.0, phase="fetching"))
+    seen = observe.of(children, uid=UID, posted=posted).progress
+    assert seen == (None if is_frozen else posted.progress)
+
+
 @pytest.mark.parametrize(
     ("job_uid", "attempt", "is_shown"), [(UID, 2, True), (UID, 1, False), ("uid-of-an-earlier-job", 2, False)]
 )

@@ -32,6 +32,8 @@ def test_an_attempt_survives_the_round_trip() -> None:
         step=0,
         checkpoint_step=100,
         log_tail="...",
+        gpus=16,
+        lost_seconds=90,
     )
     bare = AttemptRecord(number=1, reason="Suspended", message="", counted=False)
     for record in (full, bare):
@@ -62,7 +64,7 @@ def test_an_empty_or_odd_status_remembers_nothing(status: object) -> None:
 def test_odd_entries_of_a_status_are_left_out() -> None:
     status = {
         "attempts": [
-            {"number": 2, "rank": "x", "startTime": "yesterday"},
+            {"number": 2, "rank": "x", "startTime": "yesterday", "gpus": "8", "lostSeconds": None},
             {"number": 1},
             "x",
             {"reason": "A"},

@@ -354,3 +354,13 @@ def test_the_record_knows_the_last_step_that_was_posted() -> None:
     made = make(job(recorded=remembered), seen(attempt(1, pod(0)), progress=progress))
     assert made.record is not None
     assert (made.record.step, made.record.checkpoint_step) == (12, 10)
+
+
+@pytest.mark.parametrize(("told", "posted"), [(10, 20), (20, 10), (20, None), (None, 20)])
+def test_the_latest_checkpoint_counts_whoever_told_of_it(told: int | None, posted: int | None) -> None:
+    lost = outcome(node_rank=1, rank=1, checkpoint_step=told)
+    failed = pod(1, running=False, phase="Failed", terminated="Error", exit_code=1, outcome=lost)
+    progress = Progress(time=0.0, phase="training", step=25, checkpoint_step=posted)
+    made = make(job(), seen(attempt(1, pod(0), failed), progress=progress))
+    assert made.record is not None
+    assert made.record.checkpoint_step == 20
