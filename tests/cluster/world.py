@@ -75,8 +75,7 @@ class World:
         """Stop what runs."""
         self.proxy.fault = Fault()
         for one in (self.operator, self.second):
-            if one.pid is not None:
-                one.kill()
+            one.kill()
         self.watcher.stop()
 
     def submit(self, **spec: Any) -> Job:
