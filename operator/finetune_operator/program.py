@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class Program:
         """Runs inside; afterwards nothing is left."""
         settings = self._settings
         async with connect(settings.namespaces, self._metrics.asked) as cluster:
-            resync = Resync(cluster.jobs, self._look_again, seconds=settings.resync_seconds)
+            resync = Resync(partial(_compared, cluster), self._queue.add, seconds=settings.resync_seconds)
             self._inside = _Inside(cluster=cluster, resync=resync)
             posts = intake.app(cluster, self._progress, self._posted, self._metrics.posted)
             health = metrics.app(self._metrics, lambda: _ailing(self._queue, resync, self.watches))
@@ -99,7 +100,7 @@ class Program:
             ):
                 self._queue.start(self._pass_on(cluster))
                 resync.start()
-                listing = asyncio.create_task(_list_children(cluster), name="list of all children")
+                listing = asyncio.create_task(_first_listed(cluster), name="list of all children")
                 try:
                     yield
                 finally:
@@ -124,11 +125,6 @@ class Program:
             return settings
         return settings.model_copy(update={"intake_ca": self._certificate.authority})
 
-    def _look_again(self, key: Key) -> None:
-        """A pass that trusts no watch."""
-        self._inside.cluster.doubt(key)
-        self._queue.add(key)
-
     def _posted(self, key: Key) -> None:
         """Posts of one job lead to one pass in `progress_seconds`, however many they are."""
         self._queue.add_after(key, self._settings.progress_seconds)
@@ -142,11 +138,17 @@ class _Inside:
     resync: Resync
 
 
-async def _list_children(cluster: KubernetesCluster) -> None:
+async def _compared(cluster: KubernetesCluster) -> list[tuple[Key, str]]:
+    """All jobs, for passes that find what no watch has shown."""
+    await cluster.compare()
+    return await cluster.jobs()
+
+
+async def _first_listed(cluster: KubernetesCluster) -> None:
     """Until it was possible; before that, each new job's children are read live."""
     while True:
         try:
-            return await cluster.list_children()
+            return await cluster.compare()
         except ClusterError as error:
             logger.warning("could not list the children of all jobs: %s", error)
             await asyncio.sleep(LIST_AGAIN_SECONDS)

@@ -21,6 +21,8 @@ CHUNK = 500
 """Objects in one answer of a list of all."""
 JSON = "application/json"
 METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+Chunk = tuple[str, list[Raw]]
+"""(resource version at which all chunks of a list are true, metadata of some objects)."""
 Asked = Callable[[str, str, int], None]
 """Told of every call: its verb, its resource, and the HTTP status of the answer; 0 where there was none."""
 
@@ -52,8 +54,8 @@ class Api:
         answer = await self.request("GET", paths.of(kind, namespace), query=query, headers={"Accept": accept})
         return tuple(answer["items"] or ())  # an empty list of metadata comes as null
 
-    async def metadata(self, kind: str, namespace: str | None, selector: str = "") -> AsyncIterator[Raw]:
-        """The same objects' metadata, in chunks: ten thousand in one answer would be kept in memory at once."""
+    async def metadata(self, kind: str, namespace: str | None, selector: str = "") -> AsyncIterator[Chunk]:
+        """The same objects' metadata: ten thousand in one answer would be kept in memory at once."""
         following: str | None = ""
         while following is not None:
             asked = {"limit": str(CHUNK), "labelSelector": selector, "continue": following}
@@ -63,9 +65,9 @@ class Api:
                 query=[(name, value) for name, value in asked.items() if value],
                 headers={"Accept": METADATA_LIST},
             )
-            for item in answer["items"] or ():
-                yield item["metadata"]
-            following = answer.get("metadata", {}).get("continue") or None
+            about = answer.get("metadata", {})
+            yield str(about.get("resourceVersion", "")), [item["metadata"] for item in answer["items"] or ()]
+            following = about.get("continue") or None
 
     async def patch(
         self, path: str, *, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: Raw | list[Raw]

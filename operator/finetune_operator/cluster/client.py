@@ -25,7 +25,7 @@ from finetune_operator.cluster import paths, queues
 from finetune_operator.cluster.api import METADATA_LIST, Api, Asked
 from finetune_operator.cluster.errors import ClusterError, NotFound
 from finetune_operator.cluster.protocol import Raw, Speaker
-from finetune_operator.cluster.view import KINDS, Place, View, place_of
+from finetune_operator.cluster.view import KINDS, Listed, Place, View
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
 
@@ -87,22 +87,27 @@ class KubernetesCluster:
 
     async def jobs(self) -> list[tuple[Key, str]]:
         """Every FineTuneJob that this operator serves, with its resource version."""
-        return [job for namespace in self._namespaces async for job in self._versions(namespace)]
-
-    async def _versions(self, namespace: str | None) -> AsyncIterator[tuple[Key, str]]:
-        async for metadata in self._api.metadata(names.KIND, namespace):
-            yield Key(metadata["namespace"], metadata["name"]), metadata["resourceVersion"]
-
-    async def _places(self, kind: str, namespace: str | None) -> AsyncIterator[Place]:
-        async for metadata in self._api.metadata(kind, namespace, names.LABEL_JOB):
-            yield place_of({"metadata": metadata})
-
-    async def list_children(self) -> None:
-        """Whose children there are: from then on, new jobs need no look. What is made meanwhile, the watches tell."""
-        places = [
-            place for kind in KINDS for namespace in self._namespaces async for place in self._places(kind, namespace)
+        return [
+            (Key(metadata["namespace"], metadata["name"]), metadata["resourceVersion"])
+            for namespace in self._namespaces
+            async for _, chunk in self._api.metadata(names.KIND, namespace)
+            for metadata in chunk
         ]
-        self._view.complete(places)
+
+    async def compare(self) -> None:
+        """The view with all children that there are: a job whose differ, as an event was lost, is read live next.
+
+        From the first time on, a job of a name that has no children needs no look.
+        """
+        if self._view.is_idle:
+            return
+        for kind in KINDS:
+            for namespace in self._namespaces:
+                listed, version = Listed(kind, namespace), ""
+                async for version, chunk in self._api.metadata(kind, namespace, names.LABEL_JOB):  # noqa: B007
+                    listed.add(chunk)
+                self._view.compare(listed, version)
+        self._view.complete()
 
     def saw(self, kind: str, raw: Raw, *, gone: bool, listed: bool) -> bool:
         """A watch showed a child; False: no news, such as the echo of our own write."""

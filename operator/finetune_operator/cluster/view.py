@@ -21,6 +21,22 @@ _SPEC_KEPT = {"ConfigMap": (), "Job": (), "PyTorchJob": ("runPolicy", "pytorchRe
 """What `observe` reads of a spec."""
 
 
+class Listed:
+    """All children of one kind, as a list of the API server tells them."""
+
+    def __init__(self, kind: str, namespace: str | None) -> None:
+        self.kind, self.namespace = kind, namespace
+        """None: of all namespaces."""
+        self.found: dict[Place, dict[str, int]] = {}
+        """By job: name -> version."""
+
+    def add(self, chunk: Iterable[Raw]) -> None:
+        """Some objects' metadata."""
+        for metadata in chunk:
+            raw = {"metadata": metadata}
+            self.found.setdefault(place_of(raw), {})[metadata["name"]] = _version(raw)
+
+
 class View:
     """The children of each job, without what nobody reads of them."""
 
@@ -32,10 +48,29 @@ class View:
         self.moment = 0
         """Rises with everything that is shown."""
 
-    def complete(self, places: Iterable[Place]) -> None:
-        """All children that exist have been listed: a job of another name has none but those told of later."""
-        for place in places:
+    @property
+    def is_idle(self) -> bool:
+        """It follows no job, and knows who has children."""
+        return self._is_complete and not self._jobs
+
+    def compare(self, listed: Listed, version: str) -> None:
+        """Forget the jobs that lack a child of the list, or have one older, or one that is not there any more.
+
+        Args:
+            listed: of one kind, complete.
+            version: at which it was so; what is newer in the view is no fault.
+        """
+        for place in listed.found:
             self._named.setdefault(place, self.moment)
+        for place in [place for place in self._jobs if listed.namespace in {None, place[0]}]:
+            there = listed.found.get(place, {})
+            ours = {name: _version(raw) for (kind, name), raw in self._jobs[place].items() if kind == listed.kind}
+            is_behind = any(ours.get(name, -1) < newest for name, newest in there.items())
+            if is_behind or any(known <= _number(version) for name, known in ours.items() if name not in there):
+                self.forget(place)
+
+    def complete(self) -> None:
+        """All kinds were compared: a job of a name that was not among them has no child but those told of later."""
         self._is_complete = True
 
     def put(self, kind: str, raw: Raw, *, gone: bool = False, listed: bool = False) -> bool:
@@ -52,7 +87,8 @@ class View:
         if known is None:
             return not listed
         name = (kind, raw["metadata"]["name"])
-        if name in known and _version(known[name]) >= _version(raw) and not gone:
+        newest, version = _version(known[name]) if name in known else -1, _version(raw)
+        if newest > version or (newest == version and not gone):
             return False
         if gone:
             known.pop(name, None)
@@ -100,8 +136,11 @@ def place_of(raw: Raw) -> Place:
 
 
 def _version(raw: Raw) -> int:
+    return _number(str(raw["metadata"].get("resourceVersion", "")))
+
+
+def _number(version: str) -> int:
     """Rises with every change of a resource, as Kubernetes promises since 1.35 and etcd always did."""
-    version = str(raw["metadata"].get("resourceVersion", ""))
     return int(version) if version.isdigit() else 0
 
 

@@ -18,10 +18,8 @@ from .layout import Layout
 from .waiting import until
 
 TAINT = "kwok.x-k8s.io/node"
-PLACE: Mapping[str, Any] = {
-    "nodeSelector": {"type": "kwok"},
-    "tolerations": [{"key": TAINT, "operator": "Exists", "effect": "NoSchedule"}],
-}
+PLACE: Mapping[str, Any] = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"operator": "Exists"}]}
+"""Every taint: where the machine is busy kwok's heartbeats are late, and pods of its nodes would be evicted."""
 _ANNOTATION = {"kwok.x-k8s.io/node": "fake", "node.alpha.kubernetes.io/ttl": "0"}
 _LABEL = {"type": "kwok"}
 _ROOM = {"cpu": "9999", "memory": "999Ti", "ephemeral-storage": "999Ti", "pods": "2000", "nvidia.com/gpu": "1000"}

@@ -167,6 +167,30 @@ async def test_jobs_of_all_namespaces_or_of_those_we_serve(server: Server, clust
     assert await cluster.job(KEY) is None
 
 
+async def test_children_that_no_watch_has_told_of_are_found_when_all_are_compared(
+    server: Server, cluster: KubernetesCluster
+) -> None:
+    def read() -> list[str]:
+        return [path for _, path, query, *_ in server.seen if "=" in query.get("labelSelector", "")]
+
+    await cluster.compare()
+    await cluster.children(KEY, ())
+    assert read() == [], "nobody has children, so that a new job has none"
+    labelled = {**MANIFEST, "metadata": {"name": "x-1", "namespace": "team", "labels": {names.LABEL_JOB: "other"}}}
+    server.answers["PATCH", APPLY_PATH] = (200, labelled)
+    await cluster.apply(labelled)
+    pod: dict[str, Any] = {"namespace": "team", "name": "p", "resourceVersion": "8"}
+    pod["labels"] = {names.LABEL_JOB: names.base_name(KEY.name)}
+    listed = {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": pod}]}
+    server.first["GET", "/api/v1/pods"] = (200, {"metadata": {"continue": "more"}, "items": None})
+    server.answers["GET", "/api/v1/pods"] = (200, listed)
+    await cluster.compare()
+    followed = [query.get("continue") for _, path, query, *_ in server.seen if path == "/api/v1/pods"]
+    assert followed[-2:] == [None, "more"]
+    await cluster.children(KEY, ())
+    assert len(read()) == 4
+
+
 async def test_a_delete_is_in_the_background_and_forgives_what_is_gone(
     server: Server, cluster: KubernetesCluster
 ) -> None:
