@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from finetune_operator.observe import Observed, ObservedAttempt
-from finetune_operator.plan import clearing, ending, export, queue, retention
+from finetune_operator.plan import clearing, ending, export, missing, queue, retention
 from finetune_operator.plan.export import Exporting
 from finetune_operator.plan.judge import Case, judge, start_deadline
 from finetune_operator.plan.prepare import PreparePlan, Preparing, Ready, stage, unfinished
@@ -290,6 +290,6 @@ def _next_clock(job: FineTuneJob, live: ObservedAttempt, admitted: datetime | No
     known = replace(job, recorded=replace(job.recorded, admitted=admitted))
     limits = (start_deadline(job, live), queue.deadline(known, now))
     waits = [(limit - now).total_seconds() for limit in limits if limit is not None]
-    if live.lacks_pods and not live.refusal:
-        waits.append(LOOK_AGAIN_SECONDS)
+    if (pods := missing.look_again(live, now)) is not None:
+        waits.append(pods)
     return max(0.0, min(waits)) if waits else None
