@@ -26,6 +26,7 @@ from finetune_operator.cluster.api import METADATA_LIST, Api, Asked
 from finetune_operator.cluster.errors import ClusterError, NotFound
 from finetune_operator.cluster.protocol import Raw, Speaker
 from finetune_operator.cluster.view import KINDS, Listed, Place, View
+from finetune_operator.cluster.warnings import Warnings
 from finetune_operator.names import Key
 from finetune_operator.observe import RawChildren
 
@@ -67,6 +68,7 @@ class KubernetesCluster:
         asked: Asked = lambda _verb, _resource, _code: None,
     ) -> None:
         self._api = Api(client, asked)
+        self._warnings = Warnings(self._api.request)
         self._view = View()
         self._written: dict[Key, str] = {}
         self._namespaces: Sequence[str | None] = namespaces or (None,)
@@ -199,12 +201,8 @@ class KubernetesCluster:
         self._written[key] = written.get("metadata", {}).get("resourceVersion", "")
 
     async def warning(self, namespace: str, uid: str, reason: str) -> str:
-        """The message of the newest Warning with this reason about an object; "" where there is none."""
-        fields = f"involvedObject.uid={uid},type=Warning,reason={reason}"
-        answer = await self._api.request("GET", paths.of("Event", namespace), query=[("fieldSelector", fields)])
-        found: list[Raw] = answer["items"] or []
-        found.sort(key=lambda one: str(one.get("lastTimestamp") or ""))
-        return str(found[-1].get("message", "")) if found else ""
+        """The message of the newest Warning with this reason about an object; "" where none is known."""
+        return await self._warnings.newest(namespace, uid, reason)
 
     async def event(
         self,

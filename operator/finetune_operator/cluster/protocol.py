@@ -52,7 +52,7 @@ class Cluster(Protocol):
         """Replace status as a whole; with a resource version, only if nobody changed the job since."""
 
     async def warning(self, namespace: str, uid: str, reason: str) -> str:
-        """The message of the newest Warning with this reason about an object; "" where there is none."""
+        """The message of the newest Warning with this reason about an object; "" where none is known."""
 
     async def event(
         self,

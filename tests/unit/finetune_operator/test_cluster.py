@@ -113,8 +113,6 @@ async def test_the_newest_warning_about_an_object(server: Server, cluster: Kuber
     server.answers["GET", path] = (200, {"items": events})
     assert await cluster.warning("team", "uid-1", "FailedCreatePod") == "new"
     assert server.seen[0][2] == {"fieldSelector": "involvedObject.uid=uid-1,type=Warning,reason=FailedCreatePod"}
-    server.answers["GET", path] = (200, {"items": None})
-    assert await cluster.warning("team", "uid-1", "FailedCreatePod") == ""
 
 
 async def test_the_time_is_the_api_servers(server: Server, cluster: KubernetesCluster) -> None:
