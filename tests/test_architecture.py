@@ -37,6 +37,7 @@ ROOMS = {
     "operator.reconcile": "operator.checks operator.cluster operator.logs operator.names operator.observe"
     " operator.plan operator.render operator.settings operator.spec operator.status trainer.records",
     "operator.workqueue": "operator.cluster operator.logs operator.names",
+    "operator.resync": "operator.cluster operator.names",
     "operator.metrics": "aiohttp prometheus_client operator.names",
     "operator.intake": "aiohttp operator.cluster operator.names operator.observe trainer.records",
     "operator.admission": "operator.checks operator.observe operator.settings operator.spec",
@@ -44,7 +45,7 @@ ROOMS = {
     "operator.handlers": "aiohttp kopf operator.admission operator.names operator.settings operator.watches",
     "operator.certificate": "",
     "operator.program": "aiohttp operator.certificate operator.cluster operator.intake operator.metrics operator.names"
-    " operator.reconcile operator.settings operator.watches operator.workqueue",
+    " operator.reconcile operator.resync operator.settings operator.watches operator.workqueue",
     "operator.__main__": "operator.cluster operator.handlers operator.logs operator.program operator.settings",
     "operator.local": "psutil rich operator.names operator.observe operator.plan operator.render operator.settings"
     " operator.spec trainer.records",

@@ -23,9 +23,10 @@ from finetune_operator.cluster import ClusterError
 from finetune_operator.cluster.client import KubernetesCluster, connect
 from finetune_operator.names import Key
 from finetune_operator.reconcile import reconcile
+from finetune_operator.resync import Resync
 from finetune_operator.settings import Settings
 from finetune_operator.watches import Watches
-from finetune_operator.workqueue import Lane, Pass, Resync, WorkQueue
+from finetune_operator.workqueue import Lane, Pass, WorkQueue
 
 logger = logging.getLogger(__name__)
 LIST_AGAIN_SECONDS = 5.0
@@ -98,7 +99,7 @@ class Program:
                 _served(posts, settings.intake_bind, tls),
                 _served(health, settings.health_bind),
             ):
-                self._queue.start(self._pass_on(cluster))
+                self._queue.start(self._pass_on(cluster), cluster.look_ahead)
                 resync.start()
                 listing = asyncio.create_task(_first_listed(cluster), name="list of all children")
                 try:

@@ -1,4 +1,4 @@
-"""Our own keyed work queue: at most one pass per job at a time, backoff per job, and a resync of all.
+"""Our own keyed work queue: at most one pass per job at a time, and backoff per job.
 
 Law: decides when a pass runs; does not know what a pass does. (kopf's timers and daemons would put a finalizer on
 every job, and kopf serialises events by object, so that a child's event would run beside its parent's.)
@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import random
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
 from typing import Protocol
 
@@ -25,8 +23,11 @@ FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 120.0
 
 
-RESTING_PAUSE = 0.02
+RESTING_PAUSE = 0.01
 """Seconds between two passes over jobs that rest: ten thousand are looked at in some minutes, beside the others."""
+
+TOGETHER = 50
+"""Jobs that rest and are read together."""
 
 RESTING_TROUBLE = 5.0
 """Seconds that they all wait after one of them failed: most likely the API server is away."""
@@ -45,6 +46,10 @@ class Lane(IntEnum):
 
 Pass = Callable[[Key], Awaitable[float | None]]
 """Runs for a key; returns the seconds until the key needs another pass by itself, or None."""
+
+
+LookAhead = Callable[[Sequence[Key]], Awaitable[None]]
+"""Told of the keys that are next in the lane of those that rest."""
 
 
 _Turn = tuple[Lane, int, Key]
@@ -127,13 +132,13 @@ class WorkQueue:
         """The workers were started and none of them has ended."""
         return bool(self._workers) and not any(worker.done() for worker in self._workers)
 
-    def start(self, one_pass: Pass) -> None:
+    def start(self, one_pass: Pass, look_ahead: LookAhead | None = None) -> None:
         """Start the workers in the running event loop; what was added before waits for them."""
         self._workers = [
-            asyncio.create_task(self._work(one_pass, self._ready), name=f"pass worker {index}")
+            asyncio.create_task(self._work(one_pass), name=f"pass worker {index}")
             for index in range(self._concurrency)
         ]
-        resting = self._work(one_pass, self._resting, pause=RESTING_PAUSE)
+        resting = self._rest(one_pass, look_ahead or _no_look)
         self._workers.append(asyncio.create_task(resting, name="pass worker of those that rest"))
 
     async def stop(self) -> None:
@@ -158,17 +163,37 @@ class WorkQueue:
         self._timers.pop(key, None)
         self.add(key)
 
-    async def _work(self, one_pass: Pass, line: asyncio.Queue[_Turn], *, pause: float = 0.0) -> None:
+    async def _work(self, one_pass: Pass) -> None:
         while True:
-            lane, _, key = await line.get()
-            if self._queued.get(key) == lane:  # else it went by a faster lane
-                await self._serve(one_pass, key, lane)
-            line.task_done()
-            if pause:
-                await asyncio.sleep(pause)
+            lane, _, key = await self._ready.get()
+            await self._serve(one_pass, key, lane)
+            self._ready.task_done()
+
+    async def _rest(self, one_pass: Pass, look_ahead: LookAhead) -> None:
+        """One after the other, with a look ahead at some together."""
+        while True:
+            keys = [(await self._resting.get())[-1]]
+            while len(keys) < TOGETHER and not self._resting.empty():
+                keys.append(self._resting.get_nowait()[-1])
+            await self._run_ahead(look_ahead, keys)
+            for key in keys:
+                await self._serve(one_pass, key, Lane.RESTING)
+                self._resting.task_done()
+                await asyncio.sleep(RESTING_PAUSE)
+
+    async def _run_ahead(self, look_ahead: LookAhead, keys: Sequence[Key]) -> None:
+        """Until it was possible: without it each pass would ask for itself."""
+        while True:
+            try:
+                return await look_ahead(keys)
+            except ClusterError as error:
+                logger.warning("jobs that have ended wait: %s", error)
+                await asyncio.sleep(RESTING_TROUBLE)
 
     async def _serve(self, one_pass: Pass, key: Key, lane: Lane) -> None:
-        """A pass of a key whose turn has come; what was asked for meanwhile waits for its end."""
+        """A pass of a key whose turn has come, unless it went by a faster lane; what is asked meanwhile waits."""
+        if self._queued.get(key) != lane:
+            return
         del self._queued[key]
         self._running.add(key)
         timer = self._timers.pop(key, None)
@@ -213,79 +238,5 @@ class WorkQueue:
         return max(retry_after or 0.0, min(doubled, LONGEST_BACKOFF))
 
 
-class Resync:
-    """Adds every job every `seconds`, whatever the watches say: a lost event costs no more. (They list all at start.)
-
-    A job that has ended, and is still the version that `rests` was told of, is left alone.
-
-    Args:
-        jobs: Lists the jobs, each with its version.
-        add: Takes one.
-        seconds: Between two rounds; each wait is up to a tenth shorter or longer.
-        sleep: `asyncio.sleep` unless a test brings its own.
-        clock: Seconds on a clock that never goes back.
-    """
-
-    def __init__(
-        self,
-        jobs: Callable[[], Awaitable[Iterable[tuple[Key, str]]]],
-        add: Callable[[Key], None],
-        *,
-        seconds: float,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._jobs = jobs
-        self._resting: dict[Key, str] = {}
-        self._add = add
-        self._seconds = seconds
-        self._sleep = sleep
-        self._clock = clock
-        self._last = clock()
-        self._task: asyncio.Task[None] | None = None
-
-    def rests(self, key: Key, version: str) -> None:
-        """This job has ended, and nothing is left to be done about this version of it."""
-        self._resting[key] = version
-
-    def is_resting(self, key: Key) -> bool:
-        """`rests` was told of it, and the rounds have not seen another version since."""
-        return key in self._resting
-
-    def start(self) -> None:
-        """Start the rounds in the running event loop; the first is after `seconds`."""
-        self._task = asyncio.create_task(self._rounds(), name="resync")
-
-    async def stop(self) -> None:
-        """End the rounds."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    @property
-    def alive(self) -> bool:
-        """The rounds were started, go on, and the last one ended less than three periods ago.
-
-        An API server that does not answer is no reason to restart us: a round that failed has ended, too.
-        """
-        late = self._clock() - self._last > 3 * self._seconds
-        return self._task is not None and not self._task.done() and not late
-
-    async def _rounds(self) -> None:
-        while True:
-            await self._sleep(self._seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-            try:
-                await self._round()
-            except ClusterError as error:
-                logger.warning("could not list the jobs: %s", error)
-            except Exception:
-                logger.exception("a bug in the resync, which ends with it")
-                raise
-            self._last = self._clock()
-
-    async def _round(self) -> None:
-        found = dict(await self._jobs())
-        self._resting = {key: version for key, version in self._resting.items() if found.get(key) == version}
-        for key in found:
-            if key not in self._resting:
-                self._add(key)
+async def _no_look(_keys: Sequence[Key]) -> None:
+    """Each pass reads what it needs."""

@@ -153,7 +153,20 @@ async def test_children_are_found_by_label_and_empty_lists_may_be_null(
     assert (children.configmaps, children.jobs, children.pytorchjobs, children.pods) == ((), (), (), ())
     assert children.claims == {"runs": {"spec": {}}, "none": None}
     selectors = [query["labelSelector"] for _, path, query, _, _ in server.seen if "claims" not in path]
-    assert selectors == [f"{names.LABEL_JOB}={names.base_name(KEY.name)}"] * 4
+    assert selectors == [f"{names.LABEL_JOB} in ({names.base_name(KEY.name)})"] * 4
+
+
+async def test_several_jobs_are_read_by_one_list_of_each_kind(server: Server, cluster: KubernetesCluster) -> None:
+    jobs = [Key("team", "a"), Key("team", "b"), Key("other", "a")]
+    pod = {"metadata": {"namespace": "team", "name": "p", "resourceVersion": "8", "labels": {names.LABEL_JOB: "b"}}}
+    server.answers["GET", "/api/v1/namespaces/team/pods"] = (200, {"items": [pod]})
+    await cluster.look_ahead(jobs)
+    selectors = [query["labelSelector"] for _, path, query, *_ in server.seen if path.endswith("pods")]
+    assert selectors == [f"{names.LABEL_JOB} in (a,b)", f"{names.LABEL_JOB} in (a)"]
+    before = len(server.seen)
+    known = [await cluster.children(key, ()) for key in jobs]
+    assert [[raw["metadata"]["name"] for raw in children.pods] for children in known] == [[], ["p"], []]
+    assert len(server.seen) == before
 
 
 async def test_jobs_of_all_namespaces_or_of_those_we_serve(server: Server, cluster: KubernetesCluster) -> None:
@@ -169,7 +182,7 @@ async def test_children_that_no_watch_has_told_of_are_found_when_all_are_compare
     server: Server, cluster: KubernetesCluster
 ) -> None:
     def read() -> list[str]:
-        return [path for _, path, query, *_ in server.seen if "=" in query.get("labelSelector", "")]
+        return [path for _, path, query, *_ in server.seen if " in " in query.get("labelSelector", "")]
 
     await cluster.compare()
     await cluster.children(KEY, ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from finetune_operator import workqueue
 from finetune_operator.cluster import ClusterError
 from finetune_operator.names import Key
-from finetune_operator.workqueue import LONGEST_BACKOFF, Lane, Pass, Resync, WorkQueue
+from finetune_operator.workqueue import LONGEST_BACKOFF, Lane, Pass, WorkQueue
 
 A, B = Key("team", "a"), Key("team", "b")
 
@@ -309,74 +309,23 @@ async def test_those_that_rest_wait_together_while_the_api_server_is_away(monkey
     assert tried == [A, B, A]
 
 
-class Rounds:
-    """A sleep that ends only when the test lets it."""
+async def test_those_that_rest_are_looked_at_together_before_their_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workqueue, "RESTING_TROUBLE", 0.0)
+    monkeypatch.setattr(workqueue, "TOGETHER", 2)
+    said, away = list[object](), [ClusterError("the API server is away")]
 
-    def __init__(self) -> None:
-        self.asked: list[float] = []
-        self.begun = asyncio.Semaphore(0)
-        self.next = asyncio.Semaphore(0)
+    async def look_ahead(keys: Sequence[Key]) -> None:
+        if away:
+            raise away.pop()
+        said.append(list(keys))
 
-    async def sleep(self, seconds: float) -> None:
-        self.asked.append(seconds)
-        self.begun.release()
-        await self.next.acquire()
+    async def one_pass(key: Key) -> None:
+        said.append(key)
 
-
-async def test_the_resync_adds_all_jobs_in_every_round_whatever_goes_wrong() -> None:
-    rounds, added, now = Rounds(), list[Key](), 0.0
-    answers = iter([[(A, "1"), (B, "1")], ClusterError("away"), [(A, "2")]])
-
-    async def jobs() -> list[tuple[Key, str]]:
-        answer = next(answers)
-        if isinstance(answer, ClusterError):
-            raise answer
-        return answer
-
-    resync = Resync(jobs, added.append, seconds=60, sleep=rounds.sleep, clock=lambda: now)
-    resync.start()
-    await rounds.begun.acquire()
-    assert added == []
-    seen = []
-    for _ in range(3):
-        rounds.next.release()
-        await rounds.begun.acquire()
-        seen.append(list(added))
-    assert seen == [[A, B], [A, B], [A, B, A]]
-    assert all(54 <= seconds <= 66 for seconds in rounds.asked)
-    assert resync.alive
-    now = 181.0
-    assert not resync.alive
-    await resync.stop()
-
-
-async def test_a_job_that_rests_is_left_alone_until_it_is_another_version() -> None:
-    rounds, added = Rounds(), list[Key]()
-    versions = {A: "1", B: "1"}
-
-    async def jobs() -> list[tuple[Key, str]]:
-        return list(versions.items())
-
-    resync = Resync(jobs, added.append, seconds=60, sleep=rounds.sleep)
-    resync.rests(A, "1")
-    resync.start()
-    for expected, version in (([B], "1"), ([B, A, B], "2"), ([B, A, B, A, B], "2")):
-        versions[A] = version
-        await rounds.begun.acquire()
-        rounds.next.release()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert added == expected
-    assert not resync.is_resting(A)
-    await resync.stop()
-
-
-async def test_a_resync_that_crashed_is_not_alive() -> None:
-    async def jobs() -> list[tuple[Key, str]]:
-        raise KeyError("metadata")
-
-    resync = Resync(jobs, lambda _key: None, seconds=0)
-    resync.start()
-    await asyncio.sleep(0.01)
-    assert not resync.alive
-    await resync.stop()
+    queue, third = WorkQueue(concurrency=1, clock=HandClock()), Key("team", "c")
+    for key in (A, B, third):
+        queue.add(key, Lane.RESTING)
+    queue.start(one_pass, look_ahead)
+    await queue.idle()
+    await queue.stop()
+    assert said == [[A, B], A, B, [third], third]
