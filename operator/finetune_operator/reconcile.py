@@ -118,7 +118,7 @@ async def _decide(  # noqa: PLR0913 - all that a decision is made of
     children = await cluster.children(key, spec.claims(job.spec), live=live)
     observed = await _with_refusal(key, cluster, now, observe.of(children, uid=job.uid, posted=posted))
     planned = plan.make(job, observed, settings, now)
-    violations = _at_the_door(job, observed, settings, planned)
+    violations = checks.at_the_door(job, observed, settings, starts=planned.makes_pods)
     return _Decided(observed=observed, planned=planned, violations=violations, live=children.live)
 
 
@@ -154,17 +154,6 @@ def _wanted(planned: plan.Plan) -> tuple[render.Manifest, ...]:
     if planned.export is not None:
         return render.exportation(planned.export)
     return render.children(planned.run) if planned.run is not None else ()
-
-
-def _at_the_door(
-    job: FineTuneJob, observed: Observed, settings: Settings, planned: plan.Plan
-) -> tuple[Violation, ...]:
-    """Checks that need the cluster or the settings. A job that has started is not sent away any more, and yet no edit
-    brings into its next pods what the door refuses."""
-    if observed.frozen is None:
-        return checks.check(job, observed, settings)
-    starts = any(one is not None for one in (planned.run, planned.export))
-    return checks.check(job, observed, settings, checks.EDITED) if starts else ()
 
 
 async def _carry_out(key: Key, cluster: Cluster, manifests: Iterable[render.Manifest], planned: plan.Plan) -> None:

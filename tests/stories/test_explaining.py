@@ -83,3 +83,13 @@ async def test_a_manifest_that_cannot_be_read_is_told_with_every_path() -> None:
     assert has(lines, "^refused: spec.training.lerning_rate: unknown key; did you mean learning_rate")
     assert has(lines, "^refused: spec.training.stage: ")
     assert not has(lines, "^decided")
+
+
+async def test_an_edit_that_the_door_keeps_out_of_the_next_attempt_is_told() -> None:
+    story = await running()
+    await story.then(lambda world: world.put(job(nodes=2, runPolicy={"suspend": True})), state="Suspended")
+    of_the_node = {"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}}
+    story.world.put(job(nodes=2, podTemplate=of_the_node))
+    lines = await told(story)
+    assert has(lines, r"^refused: spec\.podTemplate\.spec\.volumes.*hostPath")
+    assert not has(lines, "is applied")

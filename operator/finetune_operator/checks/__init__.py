@@ -13,7 +13,7 @@ from finetune_operator.observe import Observed
 from finetune_operator.settings import Settings
 from finetune_operator.spec import FineTuneJob, Violation
 
-__all__ = ["CHECKS", "EDITED", "MEMORY", "Check", "check"]
+__all__ = ["CHECKS", "EDITED", "MEMORY", "Check", "at_the_door", "check"]
 
 Check = Callable[[FineTuneJob, Observed, Settings], Iterable[Violation]]
 
@@ -61,3 +61,13 @@ def check(
 ) -> tuple[Violation, ...]:
     """Everything that stands against the job; empty when it may be planned."""
     return tuple(violation for policy in policies for violation in policy(job, observed, settings))
+
+
+def at_the_door(job: FineTuneJob, observed: Observed, settings: Settings, *, starts: bool) -> tuple[Violation, ...]:
+    """What stands against a pass over the job, whose plan `starts` pods.
+
+    A job that has started is not sent away any more, and yet no edit brings into its next pods what the door refuses.
+    """
+    if observed.frozen is None:
+        return check(job, observed, settings)
+    return check(job, observed, settings, EDITED) if starts else ()

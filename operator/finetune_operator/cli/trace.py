@@ -31,12 +31,12 @@ def lines(body: Mapping[str, Any], children: RawChildren, settings: Settings, no
     yield from _asks(job)
     yield from _happened(job)
     yield from _seen(observed)
-    violations = () if observed.frozen is not None else checks.check(job, observed, settings)
-    if violations:
+    planned = plan.make(job, observed, settings, now)
+    if violations := checks.at_the_door(job, observed, settings, starts=planned.makes_pods):
         yield from (("refused", str(violation)) for violation in violations)
         return
     yield from _judged(job, observed, now)
-    yield from _decided(plan.make(job, observed, settings, now))
+    yield from _decided(planned)
 
 
 def _told(body: Mapping[str, Any]) -> Iterator[Line]:

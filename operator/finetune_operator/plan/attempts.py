@@ -72,6 +72,11 @@ class Plan:
     requeue_after: float | None = None
     """Seconds until a clock of ours needs another pass."""
 
+    @property
+    def makes_pods(self) -> bool:
+        """Of the manifest as it is now, which may have been edited since attempt 1."""
+        return self.run is not None or self.export is not None
+
 
 def make(job: FineTuneJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """Decide what this pass does."""
