@@ -104,8 +104,7 @@ def _created(  # noqa: PLR0913 - each is another thing
         before = scale_usage.now(place, pid)
         real.kubectl("-n", namespace, "create", "-f", "-", stdin=text)
         created = told if are_ours else started
-        last = told if are_ours else started
-        running = ((started, "Running"), (last, "Running")) if until_running else ()
+        running = ((started, "Running"), (created, "Running")) if until_running else ()
         first_told = (told, "told") if are_ours else (started, "Created")
         _wait(count, (created, "created"), (started, "created"), first_told, *running)
         used = scale_usage.now(place, pid).since(before)

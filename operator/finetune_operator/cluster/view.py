@@ -8,12 +8,11 @@ only ever gets newer in it: resource versions are compared.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from finetune_operator import names
+from finetune_operator.cluster.protocol import Raw
 from finetune_operator.observe import RawChildren
 
-Raw = dict[str, Any]
 Place = tuple[str, str]
 """(namespace, value of the job's label)."""
 KINDS = ("ConfigMap", "Job", "PyTorchJob", "Pod")
