@@ -116,7 +116,7 @@ async def _decide(  # noqa: PLR0913 - all that a decision is made of
 ) -> _Decided:
     key = Key(job.namespace, job.name)
     children = await cluster.children(key, spec.claims(job.spec), live=live)
-    observed = await _with_refusal(key, cluster, now, observe.of(children, uid=job.uid, posted=posted))
+    observed = await _with_refusal(key, cluster, observe.of(children, uid=job.uid, posted=posted))
     planned = plan.make(job, observed, settings, now)
     violations = checks.at_the_door(job, observed, settings, starts=planned.makes_pods)
     return _Decided(observed=observed, planned=planned, violations=violations, live=children.live)
@@ -138,10 +138,10 @@ def _next(
     return requeue_after if is_steady else 0.0
 
 
-async def _with_refusal(key: Key, cluster: Cluster, now: datetime, observed: Observed) -> Observed:
+async def _with_refusal(key: Key, cluster: Cluster, observed: Observed) -> Observed:
     """Where pods are missing: why. A quota's refusal stands nowhere but in an Event of the PyTorchJob."""
     newest = observed.attempts[-1] if observed.attempts else None
-    if newest is None or not plan.asks_why(newest, now):
+    if newest is None or not newest.lacks_pods:
         return observed
     refusal = await cluster.warning(key.namespace, newest.uid, PODS_REFUSED)
     return replace(observed, attempts=(*observed.attempts[:-1], replace(newest, refusal=refusal)))

@@ -6,7 +6,6 @@ Law: decides how many, which name, whether, when to stop retrying; knows neither
 from finetune_operator.plan.attempts import Plan, State, make, running
 from finetune_operator.plan.export import awaits_export, export_plan
 from finetune_operator.plan.judge import asked
-from finetune_operator.plan.missing import asks_why
 from finetune_operator.plan.prepare import PreparePlan, assumed, prepare_plan
 from finetune_operator.plan.queue import Wait
 from finetune_operator.plan.run import OWN_MODEL, PODS, Mount, Paths, RunPlan, run_plan
@@ -24,7 +23,6 @@ __all__ = [
     "State",
     "Wait",
     "asked",
-    "asks_why",
     "assumed",
     "awaits_export",
     "export_plan",
